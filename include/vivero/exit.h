@@ -1,0 +1,40 @@
+/* SPDX-License-Identifier: MIT */
+#ifndef VIVERO_EXIT_H
+#define VIVERO_EXIT_H
+
+#include <vivero/api.h>
+
+/* Why a worker's incarnation ended. The kind decides whether it is restarted,
+ * the code and the text are for callers and reports. */
+enum vivero_exit_kind {
+    VIVERO_EXIT_NONE = 0,      /* it has not ended */
+    VIVERO_EXIT_NORMAL,        /* it was finished (VIVERO_HALT) */
+    VIVERO_EXIT_SHUTDOWN,      /* it was asked to stop */
+    VIVERO_EXIT_FAILED,        /* vivero_fail() or vivero_exit() in a handler */
+    VIVERO_EXIT_INIT_FAILED,   /* its init callback returned an error */
+    VIVERO_EXIT_THREAD_LEFT,   /* a handler called pthread_exit() */
+    VIVERO_EXIT_RESTART_LIMIT  /* the restart budget was spent */
+};
+
+#define VIVERO_EXIT_TEXT_MAX 56
+
+struct vivero_exit {
+    enum vivero_exit_kind kind;
+    int code;                          /* the application's number */
+    char text[VIVERO_EXIT_TEXT_MAX];   /* ends in NUL, truncated if need be */
+};
+
+VIVERO_BEGIN
+
+/* A kind as one lower-case word: "failed", "restart_limit". Static text. */
+VIVERO_API const char *vivero_exit_kind_name(enum vivero_exit_kind kind);
+
+/* The reason behind the latest VIVERO_E_DOWN this thread was given.
+ *
+ * Owns: nothing; valid until this thread's next call into a pool. All zero
+ * (kind NONE) when there has been none. */
+VIVERO_API const struct vivero_exit *vivero_last_exit(void);
+
+VIVERO_END
+
+#endif

@@ -1,0 +1,354 @@
+/* SPDX-License-Identifier: MIT */
+#ifndef VIVERO_POOL_H
+#define VIVERO_POOL_H
+
+/* A pool: like workers, each with a payload and a bounded mailbox, a message
+ * goes to one that is free, a supervisor replants those that fail.
+ *
+ *              own | call  cast  cancel  suspend  resize  drain  close
+ *   call/cast      |  -     -      -       -        -       -      1
+ *   everything     |  -     -      -       -        -       -      1
+ *
+ * `-`: any number of threads at once. `1`: close wants the handle for itself:
+ * callers that wait inside are let go with VIVERO_E_CLOSING and have left when
+ * it returns, but nobody may enter once it has begun. */
+
+#include <vivero/api.h>
+#include <vivero/error.h>
+#include <vivero/exit.h>
+#include <vivero/memory.h>
+#include <vivero/operation.h>
+#include <vivero/time.h>
+#include <vivero/worker.h>
+
+#include <stdbool.h>
+#include <stdio.h>
+
+struct vivero_pool;
+
+/* What to do with a message when every mailbox that may take it is full. */
+enum vivero_full {
+    VIVERO_FULL_DEFAULT = 0,
+    VIVERO_FULL_WAIT,        /* wait for room until the deadline: TIMED_OUT */
+    VIVERO_FULL_REJECT,      /* answer FULL at once */
+    VIVERO_FULL_DROP_OLDEST, /* the oldest queued message makes room; if it was
+                                a call, its caller is answered FULL */
+    VIVERO_FULL_DROP_NEWEST  /* this one is dropped: a cast returns 0 all the
+                                same, a call answers FULL; both are counted */
+};
+
+/* Which worker gets a message that names neither worker nor key. */
+enum vivero_pick {
+    VIVERO_PICK_FREE = 0, /* one that is free, else a mailbox with room */
+    VIVERO_PICK_RANDOM,   /* any, evenly */
+    VIVERO_PICK_KEY       /* by the operation and its first argument */
+};
+
+/* The pool spent its restart budget and went down; reason is the last failure.
+ * Runs once, on the supervisor's thread, after everybody who waited was told.
+ * The pool must still be closed, by another thread. */
+typedef void vivero_pool_down_fn(struct vivero_pool *pool,
+                                 const struct vivero_exit *reason, void *ctx);
+
+/* Where "VIVERO_NONE" is allowed it is an explicit zero. */
+struct vivero_pool_options {
+    size_t size;      /* set by VIVERO_POOL_OPTIONS */
+    const char *name; /* copied; NULL: "pool" */
+
+    uint32_t workers;       /* 0: one per usable CPU (affinity, cgroup quota) */
+    uint32_t workers_max;   /* bound of vivero_pool_resize; 0: workers or 64,
+                               whichever is more; at most 4096 */
+    uint32_t mailbox_depth; /* messages that may wait per worker; 0: 1024; at
+                               most 1048576 */
+    enum vivero_pick pick;
+    enum vivero_full full_call; /* default WAIT */
+    enum vivero_full full_cast; /* default REJECT */
+    int64_t call_timeout_ns;    /* 0: five seconds; VIVERO_FOREVER: no limit */
+
+    size_t payload_size; /* 0: none */
+    vivero_init_fn *init;
+    vivero_terminate_fn *terminate;
+    vivero_destroy_fn *destroy;
+    vivero_print_payload_fn *print_payload;
+    vivero_pool_down_fn *on_down;
+    void *ctx; /* handed to all callbacks above */
+
+    /* Restarts: more than restarts_max within restart_period_ns and the pool
+     * goes down. Counted for the whole pool, or for each worker alone. */
+    int32_t restarts_max;      /* 0: 3; VIVERO_NONE: none is allowed;
+                                  VIVERO_UNLIMITED: no bound */
+    bool restarts_per_worker;
+    bool caller_runs;          /* a call may run on the caller's own thread when
+                                  a worker is free; handlers then see a foreign
+                                  thread and its thread-local data */
+    bool own_threads;          /* make no worker threads: the program brings
+                                  them with vivero_pool_run_here() */
+    bool arena;                /* a jemalloc arena of its own, for statistics */
+    int64_t restart_period_ns; /* 0: five seconds */
+    int64_t backoff_ns;        /* delay before the second restart in a row,
+                                  doubling from there with jitter; 0: none */
+    int64_t backoff_max_ns;    /* 0: one second */
+
+    int64_t spin_ns;      /* how long an idle worker or a caller may look for
+                             work before it sleeps, at most: it adapts; 0: 20
+                             microseconds; VIVERO_NONE: never */
+    int64_t linger_ns;    /* how long a worker that resize took away stays,
+                             in case it is wanted again; 0: leaves at once */
+    int64_t shutdown_ns;  /* how long close waits for running handlers; 0: five
+                             seconds; VIVERO_FOREVER: as long as it takes */
+
+    /* Threads. */
+    const char *thread_name;     /* "%s" the pool, "%u" the worker; at most one
+                                    each, in this order; NULL: "%s/%u". Cut to
+                                    the system's 15 characters */
+    const uint16_t *cpus;        /* CPUs the workers may run on; NULL: the
+                                    creator's */
+    size_t cpu_count;            /* entries of cpus */
+    size_t stack_size;           /* bytes; 0: 256 KiB */
+    int32_t scheduling_policy;   /* SCHED_...; 0: as the creator. Refused by
+                                    the system: logged, the thread goes on */
+    int32_t scheduling_priority;
+    vivero_thread_hook_fn *on_thread_start;
+    vivero_thread_hook_fn *on_thread_stop;
+    vivero_runner_fn *runner;
+    void *thread_ctx;            /* handed to these three */
+    uint64_t seed;               /* of random picks and jitter; 0: fixed */
+};
+
+#define VIVERO_POOL_OPTIONS(...)          \
+    (&(const struct vivero_pool_options){ \
+        .size = sizeof(struct vivero_pool_options), __VA_ARGS__})
+
+/* How one message wants to be sent. NULL or all zero: as the pool says. */
+struct vivero_send {
+    size_t size;        /* set by VIVERO_SEND */
+    const void *key;    /* same key, same worker, in order, while the number of
+                           workers does not change; NULL: none */
+    uint32_t key_size;  /* bytes of key */
+    uint32_t worker;    /* this worker and no other; 0: any */
+    int64_t timeout_ns; /* of a call: 0: the pool's; of a cast: how long it may
+                           wait for room and then in the queue, 0: the pool's
+                           call_timeout_ns for room, for ever in the queue.
+                           VIVERO_NONE: do not wait */
+    const void *owner;  /* tag for vivero_pool_cancel_owner; NULL: none */
+    struct vivero_message *message; /* where to put the message's handle for
+                                       vivero_pool_cancel; may be NULL */
+};
+
+#define VIVERO_SEND(...)          \
+    (&(const struct vivero_send){ \
+        .size = sizeof(struct vivero_send), __VA_ARGS__})
+
+VIVERO_BEGIN
+
+/* ---- Life -------------------------------------------------------------- */
+
+/* Open a pool: its workers' init has run when this returns.
+ *
+ * options NULL: all defaults. *pool is written only on success; on failure
+ * nothing is left behind. Besides its workers a pool has one thread, its
+ * supervisor, named "NAME/keeper".
+ *
+ * Blocks: until every init has returned.
+ * Errors: INVALID for impossible options; NO_MEMORY; LIMIT when the system
+ * gives no more threads; FORKED in a forked child; or the code with which an
+ * init failed. */
+VIVERO_API VIVERO_MUST_USE int
+vivero_pool_open(const struct vivero_pool_options *options,
+                 struct vivero_pool **pool);
+
+/* The same with payload_size set to the given one, whatever options says: what
+ * VIVERO_POOL_TYPE's open calls. */
+VIVERO_API VIVERO_MUST_USE int
+vivero_pool_open_payload(const struct vivero_pool_options *options,
+                         size_t payload_size, struct vivero_pool **pool);
+
+/* For languages without designated initialisers: all defaults, and size. */
+VIVERO_API void vivero_pool_options_init(struct vivero_pool_options *options);
+VIVERO_API void vivero_send_init(struct vivero_send *send);
+
+/* Stop the pool and free it. Queued messages are not handled: calls are
+ * answered CLOSING. Running handlers may finish within shutdown_ns; a worker
+ * that does not is abandoned: its thread goes on, is reported, and frees what
+ * it needs when it returns at last.
+ *
+ * Thread: any but a worker of this pool (misuse). Blocks: up to shutdown_ns.
+ * Errors: TIMED_OUT when a worker was abandoned; the pool is closed then, too. */
+VIVERO_API int vivero_pool_close(struct vivero_pool *pool);
+
+/* What became of the messages that were in the pool when a drain began. */
+struct vivero_drain_report {
+    uint64_t done;       /* handled during the drain */
+    uint64_t cancelled;  /* still queued at the deadline, not handled */
+    uint32_t stragglers; /* workers whose handler was still running then */
+    uint32_t reserved;
+};
+
+/* Take nothing new (senders are answered DRAINING), handle what is queued, and
+ * return when all is done or the time is up; what is queued then is cancelled
+ * (calls are answered CANCELLED). Only close makes sense afterwards.
+ *
+ * A time-out of 0 cancels at once. report may be NULL.
+ *
+ * Thread: any but a worker of this pool (misuse). Blocks: up to timeout_ns.
+ * Errors: TIMED_OUT when something was cancelled or a handler still runs;
+ * DOWN, CLOSING as for a call. */
+VIVERO_API int vivero_pool_drain(struct vivero_pool *pool, int64_t timeout_ns,
+                                 struct vivero_drain_report *report);
+
+/* Lend the calling thread to a pool opened with own_threads: it becomes the
+ * next worker that has no thread, and comes back when that worker ends.
+ *
+ * Blocks: until then.
+ * Returns 0 when the worker was stopped or halted; LIMIT when every worker has
+ * a thread; UNSUPPORTED without own_threads; CLOSING; DOWN when the pool went
+ * down; or the code with which init failed. */
+VIVERO_API int vivero_pool_run_here(struct vivero_pool *pool);
+
+/* ---- Messages ---------------------------------------------------------- */
+
+/* Have a free worker run operation and wait for its answer.
+ *
+ * in is copied before anybody waits; out receives the reply, only on success.
+ * Either is NULL when the operation has no such part.
+ *
+ * Thread: any. In a handler: a call that could only be served by workers that
+ * wait for one another, this one included, is answered DEADLOCK at once.
+ * Blocks: up to the time-out, for room and for the answer together.
+ * Errors: TIMED_OUT, the handler may still run it; FULL by the pool's policy;
+ * DOWN when the worker failed with it, or the pool went down: see
+ * vivero_last_exit(); CANCELLED; CLOSING; DRAINING; DEADLOCK; NO_MEMORY;
+ * LIMIT when in is larger than a mebibyte; FORKED; NOT_FOUND for a worker id
+ * that does not exist; or what the handler returned. */
+VIVERO_API int vivero_pool_call(struct vivero_pool *pool,
+                                const struct vivero_operation *operation,
+                                const void *in, void *out,
+                                const struct vivero_send *send);
+
+/* The same with an absolute deadline on the monotonic clock. */
+VIVERO_API int vivero_pool_call_until(struct vivero_pool *pool,
+                                      const struct vivero_operation *operation,
+                                      const void *in, void *out,
+                                      int64_t deadline_ns);
+
+/* Have a free worker run operation, without waiting for it. 0: accepted, that
+ * is, it stands in a mailbox.
+ *
+ * Blocks: never by default; up to the time-out for room with VIVERO_FULL_WAIT,
+ * and not even then in a worker of this library, where it answers FULL.
+ * Errors: FULL, TIMED_OUT, DOWN, CLOSING, DRAINING, NO_MEMORY, LIMIT, FORKED,
+ * NOT_FOUND as above. */
+VIVERO_API VIVERO_MUST_USE int
+vivero_pool_cast(struct vivero_pool *pool,
+                 const struct vivero_operation *operation, const void *in,
+                 const struct vivero_send *send);
+
+/* Cast the same operation once for each of count argument structs that stand
+ * one after another at in: one claim for many. Never waits.
+ *
+ * Returns how many were accepted, from the front; fewer than count when the
+ * mailboxes are full; a negative code when none was, as vivero_pool_cast. */
+VIVERO_API VIVERO_MUST_USE int
+vivero_pool_cast_batch(struct vivero_pool *pool,
+                       const struct vivero_operation *operation, const void *in,
+                       size_t count);
+
+/* Cast to every worker once. Never waits, drops nothing.
+ * Returns the number of workers whose mailbox took it; negative as above. */
+VIVERO_API VIVERO_MUST_USE int
+vivero_pool_broadcast(struct vivero_pool *pool,
+                      const struct vivero_operation *operation, const void *in);
+
+/* ---- Cancelling what is still queued ----------------------------------- */
+
+/* One message. Its caller, if any, is answered CANCELLED.
+ * Errors: GONE when its handler has begun or it has ended any other way. */
+VIVERO_API VIVERO_MUST_USE int vivero_pool_cancel(struct vivero_pool *pool,
+                                                  struct vivero_message message);
+
+/* All queued messages sent with this owner, or all there are.
+ * Returns how many. */
+VIVERO_API int vivero_pool_cancel_owner(struct vivero_pool *pool,
+                                        const void *owner);
+VIVERO_API int vivero_pool_cancel_all(struct vivero_pool *pool);
+
+/* ---- The whole pool ---------------------------------------------------- */
+
+/* Wait until every accepted message has been dealt with.
+ * Misuse: in a worker of this pool. Blocks: up to timeout_ns.
+ * Errors: TIMED_OUT; DOWN when the pool went down. */
+VIVERO_API VIVERO_MUST_USE int vivero_pool_wait_idle(struct vivero_pool *pool,
+                                                     int64_t timeout_ns);
+
+/* Let workers finish the message they run and take no other until resumed;
+ * senders still queue. Idempotent. Does not wait. */
+VIVERO_API void vivero_pool_suspend(struct vivero_pool *pool);
+VIVERO_API void vivero_pool_resume(struct vivero_pool *pool);
+
+/* Change the number of workers, to between 1 and workers_max. Growing returns
+ * when the new workers' init has run. Shrinking takes the highest ids away: at
+ * once no message is sent to them; what stands in their own mailboxes is
+ * handled first, a running handler is not disturbed, and they leave after
+ * linger_ns. Ids beyond the size answer NOT_FOUND.
+ *
+ * Errors: INVALID, LIMIT (the size is then what could be started), NO_MEMORY,
+ * AGAIN while a worker with such an id is still leaving, DOWN, CLOSING, or the
+ * code with which an init failed. Misuse: in a worker of this pool. */
+VIVERO_API VIVERO_MUST_USE int vivero_pool_resize(struct vivero_pool *pool,
+                                                  uint32_t workers);
+
+/* How many workers messages are sent to; stale at once. */
+VIVERO_API uint32_t vivero_pool_size(const struct vivero_pool *pool);
+
+/* The pool's name. Valid until close. */
+VIVERO_API const char *vivero_pool_name(const struct vivero_pool *pool);
+
+/* The pool whose handler the calling thread runs; NULL elsewhere. */
+VIVERO_API struct vivero_pool *vivero_pool_current(void);
+
+/* ---- Looking at it ----------------------------------------------------- */
+
+/* accepted = handled + failed + expired + cancelled + dropped + dead + queued
+ * + running, exactly when the pool is at rest. */
+struct vivero_pool_snapshot {
+    const char *name;
+    uint32_t workers;      /* messages are sent to so many */
+    uint32_t worker_count; /* entries of worker: those that still exist */
+    uint64_t accepted;
+    uint64_t rejected;     /* refused with FULL, or timed out for room */
+    uint64_t handled;
+    uint64_t failed;       /* the handler failed; its caller was told DOWN */
+    uint64_t expired;      /* the deadline passed in the queue */
+    uint64_t cancelled;
+    uint64_t dropped;      /* by an overflow policy */
+    uint64_t dead;         /* discarded because the pool went down or closed */
+    uint64_t queued;
+    uint64_t running;
+    uint64_t boxed;        /* arguments that did not fit a cell: allocated */
+    uint64_t restarts;
+    uint64_t wake_ups;     /* sleeping workers woken */
+    struct vivero_memory_stats memory;
+    const struct vivero_worker_snapshot *worker;
+};
+
+/* Take a picture of the pool without stopping it; each number is true on its
+ * own, together they are only when the pool is at rest.
+ *
+ * Owns: the caller, until vivero_pool_snapshot_free(). Blocks: never.
+ * Errors: NO_MEMORY. */
+VIVERO_API VIVERO_MUST_USE int
+vivero_pool_snapshot(struct vivero_pool *pool,
+                     const struct vivero_pool_snapshot **snapshot);
+VIVERO_API void
+vivero_pool_snapshot_free(const struct vivero_pool_snapshot *snapshot);
+
+/* Print a snapshot for people: a line for the pool, one for each worker.
+ * Errors: NO_MEMORY; IO when out refuses. */
+VIVERO_API int vivero_pool_print(struct vivero_pool *pool, FILE *out);
+
+/* Threads that were abandoned by closed pools and still run, process-wide. */
+VIVERO_API uint32_t vivero_abandoned_threads(void);
+
+VIVERO_END
+
+#endif

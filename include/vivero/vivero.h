@@ -1,0 +1,17 @@
+/* SPDX-License-Identifier: MIT */
+#ifndef VIVERO_VIVERO_H
+#define VIVERO_VIVERO_H
+
+/* Everything, for users. */
+#include <vivero/api.h>
+#include <vivero/error.h>
+#include <vivero/exit.h>
+#include <vivero/log.h>
+#include <vivero/memory.h>
+#include <vivero/operation.h>
+#include <vivero/pool.h>
+#include <vivero/pool_define.h>
+#include <vivero/time.h>
+#include <vivero/worker.h>
+
+#endif

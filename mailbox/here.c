@@ -1,0 +1,128 @@
+/* SPDX-License-Identifier: MIT */
+/* here: what the library keeps for each thread that calls it.
+ *
+ * Model.    One thread-local struct, linked into a list so that a closing
+ *           object can see who is still inside. `inside` is a hazard pointer.
+ * Sync.     here.inside: enter stores the object, then the thread sends its
+ *           message; the close that follows from that message's effect sees
+ *           the store (it happens before the sending). leave releases, the
+ *           closer acquires: all the caller's accesses are over.
+ * Failure.  A thread that cannot be registered (no key) is still served: the
+ *           list holds the thread-local struct itself, no memory is needed.
+ * Rejected. A reference count per object: two contended writes per message. */
+#include "mailbox/here.h"
+
+#include "mailbox/reply.h"
+#include "os/cpu.h"
+#include "os/mutex.h"
+
+#include <pthread.h>
+#include <stddef.h>
+
+_Thread_local struct vv_here vv_this_thread
+    __attribute__((tls_model("initial-exec")));
+
+static struct vv_mutex list_lock = VV_MUTEX_INIT(VV_RANK_THREADS);
+/* guarded by list_lock */
+static struct vv_here *list;
+static pthread_key_t key;
+static bool has_key;
+
+static void set_listed(struct vv_here *here, bool listed)
+{
+    /* relaxed: see vv_here(). */
+    atomic_store_explicit(&here->listed, listed, memory_order_relaxed);
+}
+
+static bool is_listed(const struct vv_here *here)
+{
+    /* relaxed: as above. */
+    return atomic_load_explicit(&here->listed, memory_order_relaxed);
+}
+
+static void unlink_locked(struct vv_here *here)
+{
+    vv_mutex_assert_held(&list_lock);
+    if (here->previous != NULL) {
+        here->previous->next = here->next;
+    } else {
+        list = here->next;
+    }
+    if (here->next != NULL) {
+        here->next->previous = here->previous;
+    }
+    here->next = NULL;
+    here->previous = NULL;
+    set_listed(here, false);
+}
+
+static void thread_ends(void *ctx)
+{
+    struct vv_here *here = ctx;
+
+    vv_reply_cache_flush(here);
+    vv_mutex_lock(&list_lock);
+    if (is_listed(here)) {
+        unlink_locked(here);
+    }
+    vv_mutex_unlock(&list_lock);
+}
+
+void vv_here_enlist(struct vv_here *here)
+{
+    vv_mutex_lock(&list_lock);
+    if (!has_key) {
+        has_key = pthread_key_create(&key, thread_ends) == 0;
+    }
+    if (has_key) {
+        (void)pthread_setspecific(key, here);
+    }
+    here->next = list;
+    here->previous = NULL;
+    if (list != NULL) {
+        list->previous = here;
+    }
+    list = here;
+    set_listed(here, true);
+    vv_mutex_unlock(&list_lock);
+    if (here->random == 0) {
+        here->random = (uint64_t)(uintptr_t)here;
+        here->spin_permille = 1000;
+    }
+}
+
+static bool somebody_inside(const void *object)
+{
+    bool found = false;
+
+    vv_mutex_lock(&list_lock);
+    for (struct vv_here *here = list; here != NULL && !found;
+         here = here->next) {
+        /* sync(here.inside): after this the object may be freed. */
+        found = atomic_load_explicit(&here->inside, memory_order_acquire) ==
+                object;
+    }
+    vv_mutex_unlock(&list_lock);
+    return found;
+}
+
+void vv_here_wait_until_nobody_inside(const void *object)
+{
+    /* They are on their way out, a few instructions, unless preempted. */
+    while (somebody_inside(object)) {
+        vv_cpu_yield();
+    }
+}
+
+void vv_here_forget_all(void)
+{
+    vv_mutex_lock(&list_lock);
+    while (list != NULL) {
+        unlink_locked(list);
+    }
+    if (has_key) {
+        (void)pthread_key_delete(key);
+        has_key = false;
+    }
+    vv_mutex_unlock(&list_lock);
+}

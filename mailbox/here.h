@@ -1,0 +1,85 @@
+/* SPDX-License-Identifier: MIT */
+#ifndef MAILBOX_HERE_H
+#define MAILBOX_HERE_H
+
+#include <vivero/exit.h>
+
+#include <stdatomic.h>
+#include <stdbool.h>
+#include <stdint.h>
+
+struct vv_reply;
+struct vivero_entity;
+
+/* What the library keeps for each thread that calls it. */
+struct vv_here {
+    /* atomic: read by whoever wants to free what it points to */
+    _Atomic(const void *) inside;  /* the object this thread is in the middle
+                                      of calling; NULL: none */
+    /* owner thread only */
+    struct vivero_entity *worker;  /* the worker this thread runs; NULL: none */
+    struct vv_reply *replies;      /* cache of free reply slots */
+    uint32_t reply_count;
+    uint32_t epoch;                /* of the depot the cache came from */
+    uint32_t sticky;               /* where it put its last message */
+    uint32_t spin_permille;        /* how much of the allowed spinning paid off
+                                      lately */
+    uint64_t random;
+    struct vivero_exit last_exit;
+    /* guarded by the list's mutex */
+    struct vv_here *next;
+    struct vv_here *previous;
+    /* atomic: written under the list's mutex */
+    _Atomic bool listed;
+};
+
+/* On the message path, so these are inline. The model of thread-local storage
+ * is the one that needs no call; the struct is small enough for it also in a
+ * library that is loaded late. */
+extern _Thread_local struct vv_here vv_this_thread
+    __attribute__((tls_model("initial-exec")));
+void vv_here_enlist(struct vv_here *here);
+
+/* This thread's; registered on first use, taken off the list when the thread
+ * ends. */
+static inline struct vv_here *vv_here(void)
+{
+    struct vv_here *here = &vv_this_thread;
+
+    /* relaxed: whoever uses an object got it from its opener, which opened it
+     * after the list was last emptied, both under mutexes. */
+    if (__builtin_expect(
+            !atomic_load_explicit(&here->listed, memory_order_relaxed), 0)) {
+        vv_here_enlist(here);
+    }
+    return here;
+}
+
+/* Mark that this thread uses object, until vv_here_leave(previous). */
+static inline const void *vv_here_enter(struct vv_here *here,
+                                        const void *object)
+{
+    /* relaxed: only this thread writes it. */
+    const void *previous =
+        atomic_load_explicit(&here->inside, memory_order_relaxed);
+
+    /* relaxed: ordered before its message, and so before any close that is a
+     * consequence of it, by the message's own publication. */
+    atomic_store_explicit(&here->inside, object, memory_order_relaxed);
+    return previous;
+}
+
+static inline void vv_here_leave(struct vv_here *here, const void *previous)
+{
+    /* sync(here.inside): all accesses to the object are over. */
+    atomic_store_explicit(&here->inside, previous, memory_order_release);
+}
+
+/* Wait until no thread is inside object. Callers that began to use it before
+ * its last message was taken are seen; nobody may begin any more. */
+void vv_here_wait_until_nobody_inside(const void *object);
+
+/* The last object of the process is closed: the list starts anew. */
+void vv_here_forget_all(void);
+
+#endif

@@ -1,0 +1,128 @@
+/* SPDX-License-Identifier: MIT */
+#ifndef MAILBOX_MAILBOX_H
+#define MAILBOX_MAILBOX_H
+
+/* One worker's bounded mailbox: two lanes that share one bound.
+ *
+ *             put  take  drop  cut  close
+ *   put        -    -     -     -    -      `-`: any number at once; the
+ *   take       -    r     r     r    -      consuming operations take turns
+ *   credit     -    -     -     -    -      through the mailbox's role (r) */
+
+#include "base/memory.h"
+#include "mailbox/message.h"
+
+#include <stdatomic.h>
+#include <stdbool.h>
+#include <stdint.h>
+
+enum vv_lane {
+    VV_LANE_POOL, /* any sibling may take from it */
+    VV_LANE_OWN,  /* addressed: first in, first out, for its owner only */
+    VV_LANE_COUNT
+};
+
+/* How a message that was not handled came to its end. */
+enum vv_settled {
+    VV_SETTLED_EXPIRED,
+    VV_SETTLED_CANCELLED,
+    VV_SETTLED_DROPPED,
+    VV_SETTLED_DEAD,
+    VV_SETTLED_COUNT
+};
+
+/* Producers that found every mailbox full sleep here; shared by the siblings. */
+struct vv_space {
+    VV_CACHELINE_ALIGNED _Atomic uint32_t sequence;
+    _Atomic uint32_t sleepers;
+};
+
+struct vv_mailbox {
+    /* atomic; producers */
+    VV_CACHELINE_ALIGNED _Atomic uint64_t tail; /* closed | own | pool */
+    _Atomic uint32_t released_seen;
+    /* atomic; consumers. The heads and released change under the role only */
+    VV_CACHELINE_ALIGNED _Atomic uint32_t role;
+    _Atomic uint32_t released;
+    _Atomic uint64_t head[VV_LANE_COUNT];
+    /* atomic; rare: ended without a handler */
+    VV_CACHELINE_ALIGNED _Atomic uint32_t credited;
+    _Atomic uint64_t settled[VV_SETTLED_COUNT];
+    /* fixed at open */
+    VV_CACHELINE_ALIGNED struct vv_cell *cells[VV_LANE_COUNT];
+    uint32_t depth;
+    uint32_t capacity; /* of each lane's ring: a power of two, >= depth */
+    uint32_t shift;    /* log2 capacity */
+    struct vv_space *space;
+    struct vv_account *account;
+};
+
+enum vv_put {
+    VV_PUT_OK,
+    VV_PUT_FULL,
+    VV_PUT_CLOSED
+};
+
+int vv_mailbox_init(struct vv_mailbox *mailbox, uint32_t depth,
+                    struct vv_space *space, struct vv_account *account);
+/* Empty by now. */
+void vv_mailbox_fini(struct vv_mailbox *mailbox);
+
+/* Put count messages of one operation; their arguments stand stride bytes
+ * apart at in, or in message->box when there is one (count 1). *done: how many
+ * went in, from the front. */
+enum vv_put vv_mailbox_put(struct vv_mailbox *mailbox, enum vv_lane lane,
+                           const struct vv_message *message, const void *in,
+                           size_t count, size_t *done);
+
+enum vv_take {
+    VV_TAKE_NONE, /* nothing, or nothing that is ready */
+    VV_TAKE_ONE,
+    VV_TAKE_BUSY  /* another consumer has the role */
+};
+
+/* Take the oldest message of a lane. It has begun: it will be run. Expired
+ * messages and tombstones on the way are dealt with. wait: for the role. */
+enum vv_take vv_mailbox_take(struct vv_mailbox *mailbox, enum vv_lane lane,
+                             bool wait, struct vv_message *message);
+
+/* Whether a lane has cells that were not passed. Orders after it what the
+ * parking protocol needs: see crew.c. */
+bool vv_mailbox_has(const struct vv_mailbox *mailbox, enum vv_lane lane);
+
+/* End the oldest message of a lane: its caller is told result. False: none. */
+bool vv_mailbox_drop(struct vv_mailbox *mailbox, enum vv_lane lane, int result,
+                     enum vv_settled how);
+/* Drop all that was accepted before. Returns how many still counted. */
+uint32_t vv_mailbox_flush(struct vv_mailbox *mailbox, int result,
+                          const struct vivero_exit *exit, enum vv_settled how);
+uint32_t vv_mailbox_flush_lane(struct vv_mailbox *mailbox, enum vv_lane lane,
+                               int result, const struct vivero_exit *exit,
+                               enum vv_settled how);
+/* Cancel all that were sent by owner. Returns how many. */
+uint32_t vv_mailbox_cancel_owner(struct vv_mailbox *mailbox,
+                                 const void *owner);
+
+/* A queued message became a tombstone: its room is free. */
+void vv_mailbox_credit(struct vv_mailbox *mailbox, enum vv_settled how);
+
+/* From now on every put answers CLOSED; and the other way round. */
+void vv_mailbox_close(struct vv_mailbox *mailbox);
+void vv_mailbox_reopen(struct vv_mailbox *mailbox);
+bool vv_mailbox_is_open(const struct vv_mailbox *mailbox);
+
+/* Ask to be woken when the mailbox is half empty. Look again afterwards. */
+void vv_mailbox_want_room(struct vv_mailbox *mailbox);
+
+/* Messages that count against the bound. May be stale at once. */
+uint32_t vv_mailbox_queued(const struct vv_mailbox *mailbox);
+uint64_t vv_mailbox_accepted(const struct vv_mailbox *mailbox);
+uint64_t vv_mailbox_settled(const struct vv_mailbox *mailbox,
+                            enum vv_settled how);
+/* How long the oldest message has waited, good to 4 ms; 0: none. Takes the
+ * role if it is free. */
+int64_t vv_mailbox_oldest_age(struct vv_mailbox *mailbox);
+
+void vv_space_wake(struct vv_space *space);
+
+#endif

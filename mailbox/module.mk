@@ -1,0 +1,15 @@
+# mailbox, layer 2: bounded queues, reply slots, who is here to take
+
+modules += mailbox/libmailbox.la
+mailbox_libs = mailbox/libmailbox.la $(os_libs)
+mailbox_libmailbox_la_SOURCES = \
+	%D%/crew.c %D%/crew.h \
+	%D%/here.c %D%/here.h \
+	%D%/idle.c %D%/idle.h \
+	%D%/mailbox.c %D%/mailbox.h \
+	%D%/message.h \
+	%D%/reply.c %D%/reply.h \
+	%D%/spin.c %D%/spin.h \
+	%D%/wait.c
+
+EXTRA_DIST += %D%/module.mk

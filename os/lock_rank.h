@@ -1,0 +1,19 @@
+/* SPDX-License-Identifier: MIT */
+#ifndef OS_LOCK_RANK_H
+#define OS_LOCK_RANK_H
+
+/* Every mutex has a rank; a thread that holds one may only take higher ranks,
+ * so this list is the order of acquisition, top to bottom. */
+enum vv_lock_rank {
+    VV_RANK_NONE = 0,
+    VV_RANK_RUNTIME,    /* opening the first object, closing the last */
+    VV_RANK_POOL,       /* a pool's size and phase: resize, drain, close */
+    VV_RANK_WORKER,     /* a worker's last word and last exit */
+    VV_RANK_SUPERVISOR, /* a supervisor's inbox */
+    VV_RANK_WAITS,      /* who waits for whom, process-wide */
+    VV_RANK_REPLY,      /* the depot of reply slots */
+    VV_RANK_THREADS,    /* the list of threads that use the library */
+    VV_RANK_COUNT
+};
+
+#endif

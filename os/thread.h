@@ -1,0 +1,48 @@
+/* SPDX-License-Identifier: MIT */
+#ifndef OS_THREAD_H
+#define OS_THREAD_H
+
+#include <pthread.h>
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+struct vv_thread_options {
+    const char *name;     /* cut to 15 characters; NULL: the creator's */
+    size_t stack_size;    /* 0: 256 KiB; raised to the system's minimum */
+    const uint16_t *cpus; /* CPUs it may run on; NULL: the creator's */
+    size_t cpu_count;
+    int policy;           /* SCHED_...; 0: the creator's */
+    int priority;
+};
+
+struct vv_thread {
+    pthread_t id;
+};
+
+typedef void vv_thread_fn(void *ctx);
+
+/* Start a thread: all asynchronous signals blocked from its first instruction,
+ * SIGSEGV, SIGBUS, SIGFPE, SIGILL, SIGABRT, SIGTRAP and SIGSYS left alone; a
+ * guard of 64 KiB. Affinity, policy and the name are soft: a refusal is
+ * logged (component "os") and the thread goes on. options is not kept.
+ * Errors: VIVERO_E_LIMIT (EAGAIN), VIVERO_E_NO_MEMORY, VIVERO_E_INVALID. */
+int vv_thread_start(struct vv_thread *thread,
+                    const struct vv_thread_options *options, vv_thread_fn *run,
+                    void *ctx);
+void vv_thread_join(struct vv_thread *thread);
+void vv_thread_detach(struct vv_thread *thread);
+bool vv_thread_is_self(const struct vv_thread *thread);
+
+/* Tests make the next `count` starts fail with VIVERO_E_LIMIT after letting
+ * `after` succeed; 0, 0 ends it. */
+void vv_thread_fail_starts(uint32_t after, uint32_t count);
+
+/* True, for good, in a child that was forked between a vv_fork_watch() and the
+ * vv_fork_unwatch() after it, and in the child's children: the library's
+ * threads are not there. A process without open objects forks as it likes. */
+void vv_fork_watch(void);
+void vv_fork_unwatch(void);
+bool vv_forked(void);
+
+#endif

@@ -1,0 +1,21 @@
+# pool, layer 5: like workers under a supervisor, and the way to them
+
+modules += pool/libpool.la
+pool_libs = pool/libpool.la worker/libworker.la supervisor/libsupervisor.la \
+	$(mailbox_libs)
+pool_libpool_la_SOURCES = \
+	%D%/pool_private.h \
+	%D%/pool.c \
+	%D%/pool_call.c \
+	%D%/pool_control.c \
+	%D%/pool_keeper.c \
+	%D%/pool_pick.c \
+	%D%/pool_resize.c \
+	%D%/pool_snapshot.c
+
+viveroinclude_HEADERS += \
+	include/vivero/pool.h \
+	include/vivero/pool_define.h \
+	include/vivero/pool_define_args.h
+
+EXTRA_DIST += %D%/module.mk

@@ -1,0 +1,306 @@
+/* SPDX-License-Identifier: MIT */
+/* pool_keeper: what the pool's supervisor does to its workers.
+ *
+ * Model.    The supervisor knows children 0..workers_max-1; child i is the
+ *           worker in seat i. Workers give news on their own threads, which only
+ *           passes it on; the operations below run on the supervisor's thread.
+ * Invariants.
+ *   I1 has_carrier: a thread runs the worker, or is about to. Only then a
+ *      command is obeyed; without one the supervisor tells itself FINISHED.
+ *   I2 A worker that ended although it is wanted (it retired while a resize
+ *      called it back) is started again.
+ * Locks.    The pool's lock for the children's fields; never over an operation
+ *           that can call the user. */
+#include "pool/pool_private.h"
+
+#include <vivero/error.h>
+
+#include "base/check.h"
+#include "base/log.h"
+
+#include <stdio.h>
+
+static void tell_self(struct vv_pool *pool, uint32_t index,
+                      enum vv_event_kind event)
+{
+    vv_supervisor_tell(&pool->supervisor,
+                       &pool->children[index].notices[VV_NOTICE_SELF], index,
+                       event, NULL);
+}
+
+static void set_carrier(struct vv_pool *pool, uint32_t index, bool has)
+{
+    vv_mutex_lock(&pool->lock);
+    pool->children[index].has_carrier = has;
+    vv_mutex_unlock(&pool->lock);
+}
+
+/* ---- News from workers --------------------------------------------------------------- */
+
+void vv_pool_news(struct vivero_entity *worker, enum vv_worker_news news,
+                  const struct vivero_exit *exit, void *owner)
+{
+    static const enum vv_event_kind events[] = {
+        [VV_NEWS_STARTED] = VV_EVENT_STARTED,
+        [VV_NEWS_START_FAILED] = VV_EVENT_START_FAILED,
+        [VV_NEWS_FAILED] = VV_EVENT_EXITED,
+        [VV_NEWS_FINISHED] = VV_EVENT_FINISHED};
+    struct vv_pool *pool = owner;
+    uint32_t index = vv_worker_index(worker);
+
+    if (news == VV_NEWS_LEFT_LATE) {
+        vv_pool_count_abandoned(-1);
+        vv_pool_release(pool);
+        return;
+    }
+    vv_supervisor_tell(&pool->supervisor,
+                       &pool->children[index].notices[news == VV_NEWS_STARTED
+                                                          ? VV_NOTICE_UP
+                                                          : VV_NOTICE_END],
+                       index, events[news], exit);
+}
+
+/* ---- Starting and stopping --------------------------------------------------------------- */
+
+static void offer_to_threads(struct vv_pool *pool, uint32_t index)
+{
+    vv_mutex_lock(&pool->lock);
+    pool->children[index].open_to_threads = true;
+    vv_cond_broadcast(&pool->changed);
+    vv_mutex_unlock(&pool->lock);
+}
+
+static void start_thread(struct vv_pool *pool, uint32_t index)
+{
+    struct vv_pool_child *child = &pool->children[index];
+    int error;
+
+    set_carrier(pool, index, true);
+    error = vv_worker_start_thread(child->worker);
+    if (error != VIVERO_OK) {
+        vv_mutex_lock(&pool->lock);
+        child->has_carrier = false;
+        child->error = error;
+        vv_mutex_unlock(&pool->lock);
+        vv_log(VIVERO_LOG_WARNING, "pool", pool->name, NULL, 0,
+               "no thread for worker %u: %s", index + 1,
+               vivero_strerror(error));
+        child->starving = true;
+        tell_self(pool, index, VV_EVENT_STARVED);
+    }
+}
+
+/* Whether somebody will obey a command to this child. */
+static bool will_obey(struct vv_pool *pool, uint32_t index)
+{
+    struct vv_pool_child *child = &pool->children[index];
+    bool will;
+
+    vv_mutex_lock(&pool->lock);
+    child->open_to_threads = false;
+    will = child->has_carrier && !vv_worker_lost_thread(child->worker);
+    vv_mutex_unlock(&pool->lock);
+    return will;
+}
+
+static void start(void *ctx, uint32_t index)
+{
+    struct vv_pool *pool = ctx;
+
+    if (will_obey(pool, index)) {
+        vv_worker_command(pool->children[index].worker, VV_COMMAND_START);
+    } else if (pool->options.own_threads) {
+        offer_to_threads(pool, index);
+    } else {
+        start_thread(pool, index);
+    }
+}
+
+static void stop(void *ctx, uint32_t index)
+{
+    struct vv_pool *pool = ctx;
+    struct vv_pool_child *child = &pool->children[index];
+
+    if (child->starving) {
+        return; /* what it is about to tell itself ends it */
+    }
+    if (!will_obey(pool, index)) {
+        tell_self(pool, index, VV_EVENT_FINISHED);
+    } else if (child->post == VV_POST_LEAVING &&
+               vv_pool_phase(pool) < VV_POOL_HALTED) {
+        vv_worker_command(child->worker, VV_COMMAND_RETIRE);
+    } else {
+        vv_worker_command(child->worker, VV_COMMAND_STOP);
+    }
+}
+
+static void refused(void *ctx, uint32_t index, bool starved,
+                    const struct vivero_exit *exit)
+{
+    struct vv_pool *pool = ctx;
+    struct vv_pool_child *child = &pool->children[index];
+
+    vv_mutex_lock(&pool->lock);
+    if (starved) {
+        child->post = VV_POST_NONE; /* and start_thread() left the error */
+    } else {
+        child->post = VV_POST_REFUSED;
+        child->error = exit->code < 0 ? exit->code : VIVERO_E_DOWN;
+    }
+    vv_cond_broadcast(&pool->changed);
+    vv_mutex_unlock(&pool->lock);
+}
+
+/* ---- Endings -------------------------------------------------------------------------------- */
+
+/* A worker ended for good. What was addressed to it alone is told so; the
+ * others' share stays for its siblings. */
+static void close_seat(struct vv_pool *pool, uint32_t index)
+{
+    struct vv_mailbox *mailbox =
+        vv_crew_seat(&pool->crew, index)->mailbox;
+
+    vv_mailbox_close(mailbox);
+    (void)vv_mailbox_flush_lane(mailbox, VV_LANE_OWN, VIVERO_E_GONE, NULL,
+                                VV_SETTLED_DEAD);
+    vv_crew_poke_quiet(&pool->crew);
+}
+
+static bool anybody_left(struct vv_pool *pool)
+{
+    bool left = false;
+
+    vv_mutex_lock(&pool->lock);
+    for (uint32_t i = 0; i < pool->options.workers_max && !left; i++) {
+        left = pool->children[i].post != VV_POST_NONE;
+    }
+    vv_mutex_unlock(&pool->lock);
+    return left;
+}
+
+static void all_halted(struct vv_pool *pool)
+{
+    if (vv_pool_advance(pool, VV_POOL_HALTED)) {
+        vv_pool_close_mailboxes(pool);
+        (void)vv_pool_flush(pool, VIVERO_E_CLOSING, NULL, VV_SETTLED_DEAD);
+        vv_log(VIVERO_LOG_INFO, "pool", pool->name, NULL, 0,
+               "its last worker halted");
+    }
+}
+
+static void finished(struct vv_pool *pool, uint32_t index,
+                     const struct vivero_exit *exit)
+{
+    struct vv_pool_child *child = &pool->children[index];
+    bool again;
+
+    vv_mutex_lock(&pool->lock);
+    again = child->wanted && exit->kind == VIVERO_EXIT_SHUTDOWN &&
+            vv_pool_phase(pool) == VV_POOL_OPEN;
+    child->post = again ? VV_POST_STARTING : VV_POST_NONE;
+    child->has_carrier = false;
+    child->asked += again;
+    vv_cond_broadcast(&pool->changed);
+    vv_mutex_unlock(&pool->lock);
+    if (again) {
+        tell_self(pool, index, VV_EVENT_ADD);
+        return;
+    }
+    if (vv_pool_phase(pool) <= VV_POOL_DRAINING &&
+        vv_pool_phase(pool) != VV_POOL_OPENING) {
+        close_seat(pool, index);
+        if (!anybody_left(pool)) {
+            all_halted(pool);
+        }
+    }
+}
+
+static void started(struct vv_pool *pool, uint32_t index)
+{
+    vv_mutex_lock(&pool->lock);
+    if (pool->children[index].post == VV_POST_STARTING) {
+        pool->children[index].post = VV_POST_UP;
+    }
+    vv_cond_broadcast(&pool->changed);
+    vv_mutex_unlock(&pool->lock);
+}
+
+static void heard(struct vv_pool *pool, uint32_t index)
+{
+    vv_mutex_lock(&pool->lock);
+    pool->children[index].asked--;
+    vv_cond_broadcast(&pool->changed);
+    vv_mutex_unlock(&pool->lock);
+}
+
+static void noticed(void *ctx, uint32_t index, enum vv_event_kind event,
+                    const struct vivero_exit *exit)
+{
+    struct vv_pool *pool = ctx;
+
+    switch (event) {
+    case VV_EVENT_STARTED:
+        started(pool, index);
+        break;
+    case VV_EVENT_FINISHED:
+        finished(pool, index, exit);
+        break;
+    case VV_EVENT_STARVED:
+        pool->children[index].starving = false;
+        break;
+    case VV_EVENT_ADD:
+    case VV_EVENT_REMOVE:
+        heard(pool, index);
+        break;
+    case VV_EVENT_START_FAILED:
+    case VV_EVENT_EXITED:
+    case VV_EVENT_TICK:
+    case VV_EVENT_STOP:
+    case VV_EVENT_COUNT:
+        break;
+    }
+}
+
+static void gave_up(void *ctx, uint32_t index, const struct vivero_exit *exit)
+{
+    struct vv_pool *pool = ctx;
+
+    pool->gave_up = vv_pool_phase(pool) < VV_POOL_CLOSING;
+    pool->down_exit = *exit;
+    pool->down_exit.kind = VIVERO_EXIT_RESTART_LIMIT;
+    pool->last_failure = *exit;
+    (void)vv_pool_advance(pool, VV_POOL_DOWN);
+    vv_pool_close_mailboxes(pool);
+    (void)vv_pool_flush(pool, VIVERO_E_DOWN, &pool->down_exit,
+                        VV_SETTLED_DEAD);
+    vv_log(VIVERO_LOG_ERROR, "pool", pool->name, NULL, 0,
+           "worker %u failed once too often, the pool goes down", index + 1);
+}
+
+static void down(void *ctx)
+{
+    struct vv_pool *pool = ctx;
+
+    /* What reached a mailbox between its worker's end and its closing. */
+    if (pool->gave_up) {
+        (void)vv_pool_flush(pool, VIVERO_E_DOWN, &pool->down_exit,
+                            VV_SETTLED_DEAD);
+        if (pool->options.on_down != NULL) {
+            pool->options.on_down(pool->handle, &pool->last_failure,
+                                  pool->options.ctx);
+        }
+    }
+    vv_mutex_lock(&pool->lock);
+    pool->gone = true;
+    vv_cond_broadcast(&pool->changed);
+    vv_mutex_unlock(&pool->lock);
+    vv_crew_poke_quiet(&pool->crew);
+}
+
+const struct vv_supervisor_ops vv_pool_supervisor_ops = {
+    .start = start,
+    .stop = stop,
+    .refused = refused,
+    .noticed = noticed,
+    .gave_up = gave_up,
+    .down = down};

@@ -1,0 +1,72 @@
+/* SPDX-License-Identifier: MIT */
+/* pool_pick: which worker gets a message.
+ *
+ * A named worker, else a key's, else by the pool's strategy. A key is hashed to
+ * one of the sizes's seats by jump hashing: growing by one moves 1/n of the keys
+ * and all of them to the new worker. A seat whose worker halted for good passes
+ * its keys on to the others, evenly: the hash is drawn again. */
+#include "pool/pool_private.h"
+
+#include <vivero/error.h>
+
+#include "base/hash.h"
+
+#include <string.h>
+
+static bool is_open(const struct vv_pool *pool, uint32_t seat)
+{
+    return vv_mailbox_is_open(vv_crew_seat(&pool->crew, seat)->mailbox);
+}
+
+static uint32_t seat_of_hash(const struct vv_pool *pool, uint64_t hash)
+{
+    uint32_t size = vv_crew_size(&pool->crew);
+    uint32_t seat = vv_hash_jump(hash, size);
+
+    for (uint32_t i = 0; i < size && !is_open(pool, seat); i++) {
+        hash = vv_random_next(&hash);
+        seat = vv_hash_jump(hash, size);
+    }
+    return seat;
+}
+
+static uint64_t operation_hash(const struct vivero_operation *operation,
+                               const void *in)
+{
+    uint64_t hash =
+        vv_hash_bytes(operation->name, strlen(operation->name), 0);
+
+    return operation->key_size > 0
+               ? vv_hash_bytes(in, operation->key_size, hash)
+               : hash;
+}
+
+int vv_pool_route(struct vv_pool *pool, struct vv_here *here,
+                  const struct vivero_operation *operation, const void *in,
+                  const struct vivero_send *send, struct vv_route *route)
+{
+    route->seat = VV_ANY_SEAT;
+    route->lane = VV_LANE_OWN;
+    if (send->worker != 0) {
+        route->seat = send->worker - 1;
+        return route->seat < vv_crew_size(&pool->crew) ? VIVERO_OK
+                                                       : VIVERO_E_NOT_FOUND;
+    }
+    if (send->key != NULL) {
+        route->seat =
+            seat_of_hash(pool, vv_hash_bytes(send->key, send->key_size, 0));
+        return VIVERO_OK;
+    }
+    switch (pool->options.pick) {
+    case VIVERO_PICK_FREE:
+        route->lane = VV_LANE_POOL;
+        break;
+    case VIVERO_PICK_RANDOM:
+        route->seat = seat_of_hash(pool, vv_random_next(&here->random));
+        break;
+    case VIVERO_PICK_KEY:
+        route->seat = seat_of_hash(pool, operation_hash(operation, in));
+        break;
+    }
+    return VIVERO_OK;
+}

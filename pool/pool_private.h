@@ -1,0 +1,130 @@
+/* SPDX-License-Identifier: MIT */
+#ifndef POOL_POOL_PRIVATE_H
+#define POOL_POOL_PRIVATE_H
+
+#include <vivero/pool.h>
+
+#include "mailbox/crew.h"
+#include "mailbox/here.h"
+#include "os/mutex.h"
+#include "supervisor/supervisor.h"
+#include "worker/worker.h"
+
+#include <stdatomic.h>
+
+/* Where a pool is in its life; only forwards. */
+enum vv_pool_phase {
+    VV_POOL_OPENING = 0,
+    VV_POOL_OPEN,
+    VV_POOL_DRAINING,
+    VV_POOL_HALTED, /* its last worker halted */
+    VV_POOL_DOWN,   /* its restart budget was spent */
+    VV_POOL_CLOSING
+};
+
+enum vv_pool_notice {
+    VV_NOTICE_UP,    /* the worker's: it has started */
+    VV_NOTICE_END,   /* the worker's: it failed or finished */
+    VV_NOTICE_OWNER, /* the pool's: add, remove */
+    VV_NOTICE_SELF,  /* the supervisor's to itself, and of abandoned ones */
+    VV_NOTICE_COUNT
+};
+
+enum vv_post {
+    VV_POST_NONE = 0, /* nobody */
+    VV_POST_STARTING,
+    VV_POST_UP,
+    VV_POST_REFUSED,  /* its first start failed; being stopped */
+    VV_POST_LEAVING
+};
+
+/* What the pool knows of each worker. Guarded by the pool's lock. */
+struct vv_pool_child {
+    struct vivero_entity *worker; /* made once, kept until the end */
+    struct vv_notice notices[VV_NOTICE_COUNT];
+    enum vv_post post;
+    bool wanted;        /* it should exist: its index is below the size */
+    bool open_to_threads; /* own_threads: it waits for a thread to run it */
+    bool has_carrier;
+    bool starving;      /* VV_NOTICE_SELF says STARVED; supervisor only */
+    uint32_t asked;     /* ADDs and REMOVEs under way */
+    int error;          /* of its refused start */
+};
+
+struct vv_pool {
+    /* fixed at open */
+    struct vivero_pool *handle;
+    struct vivero_pool_options options; /* defaults filled in */
+    char name[32];
+    struct vv_account account;
+    struct vv_worker_spec spec;
+    struct vv_pool_child *children; /* workers_max */
+    struct vv_crew crew;
+    struct vv_supervisor supervisor;
+    /* atomic */
+    _Atomic uint32_t phase;
+    _Atomic uint32_t references; /* the handle's, and of abandoned threads */
+    _Atomic uint64_t rejected;
+    _Atomic uint64_t dropped_newest;
+    _Atomic uint64_t boxed;
+    /* guarded by lock */
+    struct vv_mutex lock;
+    struct vv_cond changed;
+    bool resizing;
+    bool gone;               /* the supervisor has left */
+    bool gave_up;
+    struct vivero_exit down_exit; /* written once, before phase DOWN */
+    struct vivero_exit last_failure;
+    struct vv_notice stop_notice;
+    uint64_t restarts;
+};
+
+/* The pool behind a handle the calling thread means to use, and a mark that it
+ * does, until leave(). Stops the program if it is NULL or closed. */
+struct vv_pool_visit {
+    struct vv_pool *pool;
+    struct vv_here *here;
+    const void *previous;
+};
+
+struct vv_pool_visit vv_pool_enter(const struct vivero_pool *handle,
+                                   const char *what);
+void vv_pool_leave(const struct vv_pool_visit *visit);
+/* Stops the program when the calling thread is one of the pool's own. */
+void vv_pool_refuse_own_threads(const struct vv_pool_visit *visit,
+                                const char *what);
+
+enum vv_pool_phase vv_pool_phase(const struct vv_pool *pool);
+/* Moves the phase forward. False: it was as far already. */
+bool vv_pool_advance(struct vv_pool *pool, enum vv_pool_phase phase);
+/* What senders are answered in a phase that takes nothing. DOWN also sets the
+ * thread's last exit. */
+int vv_pool_refusal(struct vv_pool *pool, struct vv_here *here);
+
+/* No put succeeds any more; those who wait for room leave. */
+void vv_pool_close_mailboxes(struct vv_pool *pool);
+uint32_t vv_pool_flush(struct vv_pool *pool, int result,
+                       const struct vivero_exit *exit, enum vv_settled how);
+
+/* Where one message goes. */
+struct vv_route {
+    uint32_t seat;     /* VV_ANY_SEAT: any that is free */
+    enum vv_lane lane;
+};
+
+/* By the send options and the pool's strategy. NOT_FOUND. */
+int vv_pool_route(struct vv_pool *pool, struct vv_here *here,
+                  const struct vivero_operation *operation, const void *in,
+                  const struct vivero_send *send, struct vv_route *route);
+
+/* Start the workers first..end-1 and wait; the pool's lock is not held. *up:
+ * how many are up from the front. Errors: as vivero_pool_resize. */
+int vv_pool_add_workers(struct vv_pool *pool, uint32_t first, uint32_t end,
+                        uint32_t *up);
+extern const struct vv_supervisor_ops vv_pool_supervisor_ops;
+vv_worker_news_fn vv_pool_news;
+
+void vv_pool_release(struct vv_pool *pool);
+void vv_pool_count_abandoned(int change);
+
+#endif

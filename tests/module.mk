@@ -1,0 +1,85 @@
+# Tests.
+#
+# To add one that uses the finished library: its name in test_programs.
+# To add one of a module's inside: the same, and a line that says how much of
+# the library it may see, which is its module and the layers below:
+#     tests_unit_test_X_LDADD = $(test_lib) $(X_libs) $(test_libs)
+# To add a script: its name in test_scripts.
+
+test_programs = \
+	tests/unit/test_base \
+	tests/unit/test_base_log \
+	tests/unit/test_base_memory \
+	tests/unit/test_os \
+	tests/integration/test_pool_calls \
+	tests/integration/test_pool_cancel \
+	tests/integration/test_pool_casts \
+	tests/integration/test_pool_deadlock \
+	tests/integration/test_pool_memory \
+	tests/integration/test_pool_misuse \
+	tests/integration/test_pool_open \
+	tests/integration/test_pool_overflow \
+	tests/integration/test_pool_replies \
+	tests/integration/test_pool_threads
+
+tests_unit_test_base_LDADD = $(test_lib) $(base_libs) $(test_libs)
+tests_unit_test_base_log_LDADD = $(test_lib) $(base_libs) $(test_libs)
+tests_unit_test_base_memory_LDADD = $(test_lib) $(base_libs) $(test_libs)
+tests_unit_test_os_LDADD = $(test_lib) $(os_libs) $(test_libs)
+
+# The tools check the tree and are themselves tried on broken input.
+test_scripts = \
+	%D%/tools/check_headers.sh \
+	%D%/tools/check_layers.sh \
+	%D%/tools/check_symbols.sh \
+	%D%/tools/check_sync.sh \
+	%D%/tools/run_test.sh
+
+# What tests share.
+tests_lib_libtest_la_SOURCES = \
+	%D%/lib/crew.c %D%/lib/crew.h \
+	%D%/lib/eventually.h \
+	%D%/lib/fault_allocator.c %D%/lib/fault_allocator.h \
+	%D%/lib/suite.h
+
+# The farm's test draws its own pictures.
+farm_programs = tests/integration/thumbs_pictures
+farm_scripts = %D%/integration/thumbs_test.sh
+tests_integration_thumbs_pictures_CPPFLAGS = $(AM_CPPFLAGS) $(PICTURES_CFLAGS)
+tests_integration_thumbs_pictures_LDADD = $(PICTURES_LIBS)
+if EXAMPLES
+if HAVE_PICTURES
+check_PROGRAMS += $(farm_programs)
+TESTS += $(farm_scripts)
+endif
+endif
+
+if HAVE_CUNIT
+check_LTLIBRARIES += tests/lib/libtest.la
+check_PROGRAMS += $(test_programs)
+TESTS += $(test_programs)
+endif
+TESTS += $(test_scripts)
+
+EXTRA_DIST += %D%/module.mk $(test_scripts) $(farm_scripts) \
+	%D%/install/CMakeLists.txt %D%/install/consumer.c
+
+TEST_EXTENSIONS = .sh .expected
+LOG_COMPILER = $(SHELL) $(top_srcdir)/tools/run-test
+SH_LOG_COMPILER = $(LOG_COMPILER)
+EXPECTED_LOG_COMPILER = $(LOG_COMPILER) $(SHELL) $(top_srcdir)/tools/check-example
+AM_TESTS_ENVIRONMENT = \
+	top_srcdir='$(abs_top_srcdir)' top_builddir='$(abs_top_builddir)' \
+	CC='$(CC)' CXX='$(CXX)' NM='$(NM)' EXEEXT='$(EXEEXT)'; \
+	export top_srcdir top_builddir CC CXX NM EXEEXT;
+
+# Without CUnit a green result would mean nothing.
+check-local:
+if !HAVE_CUNIT
+	@echo "CUnit was not found when configure ran; the tests need it" >&2
+	@echo "(Debian: apt-get install libcunit1-dev)" >&2
+	@exit 1
+endif
+
+.PHONY: test-programs
+test-programs: $(check_LTLIBRARIES) $(check_PROGRAMS) $(noinst_PROGRAMS)

@@ -1,0 +1,520 @@
+/* SPDX-License-Identifier: MIT */
+/* carrier: the thread that runs a worker, from its first incarnation to its
+ * last.
+ *
+ * Model.    STARTING --init--> RUNNING --fail, exit, halt, stop--> the death
+ *           path --> RESTARTING (waits for START or STOP) or LEAVING.
+ *           Every ending goes through die(): the caller of the running message
+ *           was told before; then debts default, terminate, destroy, report,
+ *           and the owner is given the news.
+ * Threads.  One carrier per worker. Commands come from the owner's supervisor.
+ * Invariants.
+ *   I1 init succeeded <=> destroy will run, once (`alive`).
+ *   I2 A recovery point is armed exactly while init or handlers may run.
+ *   I3 Whatever leaves the loop, also pthread_exit() in a handler, ends in die().
+ * Sync.     worker.command: the owner's word; its attention or the futex says
+ *           that there is one.
+ *           worker.lost_thread: the old thread is done with the worker.
+ * Rejected. Arming the recovery point for each message: 5 ns for nothing. */
+#include "worker/worker_private.h"
+
+#include <vivero/error.h>
+#include <vivero/time.h>
+
+#include "base/check.h"
+#include "base/log.h"
+#include "mailbox/here.h"
+#include "os/clock.h"
+#include "os/cpu.h"
+#include "os/park.h"
+
+#include <stdio.h>
+#include <string.h>
+
+/* ---- Life ------------------------------------------------------------------------- */
+
+static size_t payload_size(const struct vv_worker_spec *spec)
+{
+    return spec->payload_size > 0 ? spec->payload_size : 1;
+}
+
+int vv_worker_new(const struct vv_worker_spec *spec, struct vv_seat *seat,
+                  struct vivero_entity **worker)
+{
+    struct vivero_entity *fresh =
+        vv_allocate(spec->account, sizeof(*fresh), VV_CACHELINE);
+    void *payload =
+        vv_allocate(spec->account, payload_size(spec), VV_CACHELINE);
+
+    if (fresh == NULL || payload == NULL) {
+        vv_release(spec->account, payload, payload_size(spec), VV_CACHELINE);
+        vv_release(spec->account, fresh, sizeof(*fresh), VV_CACHELINE);
+        return VIVERO_E_NO_MEMORY;
+    }
+    fresh->self.entity = fresh;
+    fresh->spec = spec;
+    fresh->seat = seat;
+    fresh->payload = payload;
+    fresh->out = fresh->scratch;
+    fresh->out_size = VV_SCRATCH;
+    (void)snprintf(fresh->name, sizeof(fresh->name), "%s/%u", spec->family,
+                   seat->index + 1);
+    vv_mutex_init(&fresh->lock, VV_RANK_WORKER);
+    seat->worker = fresh;
+    *worker = fresh;
+    return VIVERO_OK;
+}
+
+void vv_worker_free(struct vivero_entity *worker)
+{
+    const struct vv_worker_spec *spec;
+
+    if (worker == NULL) {
+        return;
+    }
+    spec = worker->spec;
+    VV_ASSERT(!worker->alive);
+    if (worker->out != worker->scratch) {
+        vv_release(spec->account, worker->out, worker->out_size,
+                   _Alignof(max_align_t));
+    }
+    worker->seat->worker = NULL;
+    vv_mutex_fini(&worker->lock);
+    vv_release(spec->account, worker->payload, payload_size(spec),
+               VV_CACHELINE);
+    vv_release(spec->account, worker, sizeof(*worker), VV_CACHELINE);
+}
+
+void vv_worker_thread_name(const struct vivero_entity *worker, char *name,
+                           size_t size)
+{
+    const char *from = worker->spec->thread_name;
+    size_t length = 0;
+
+    name[0] = '\0';
+    for (; *from != '\0' && length + 1 < size; from++) {
+        int written;
+
+        if (from[0] == '%' && from[1] == 's') {
+            written = snprintf(name + length, size - length, "%s",
+                               worker->spec->family);
+            from++;
+        } else if (from[0] == '%' && from[1] == 'u') {
+            written = snprintf(name + length, size - length, "%u",
+                               worker->seat->index + 1);
+            from++;
+        } else {
+            written = snprintf(name + length, size - length, "%c", *from);
+        }
+        length += (size_t)written;
+    }
+}
+
+/* ---- Commands ---------------------------------------------------------------------- */
+
+void vv_worker_command(struct vivero_entity *worker,
+                       enum vv_worker_command command)
+{
+    /* sync(worker.command): what the owner prepared for it. */
+    atomic_store_explicit(&worker->command, (uint32_t)command,
+                          memory_order_release);
+    vv_unpark(&worker->command, 1);
+    vv_crew_call_attention(worker->seat->crew, worker->seat->index);
+}
+
+static enum vv_worker_command next_command(struct vivero_entity *worker)
+{
+    /* sync(worker.command): see vv_worker_command. */
+    return (enum vv_worker_command)atomic_exchange_explicit(
+        &worker->command, VV_COMMAND_NONE, memory_order_acq_rel);
+}
+
+/* The next command other than NONE; NONE when the deadline passed. */
+static enum vv_worker_command wait_for_command(struct vivero_entity *worker,
+                                               int64_t deadline_ns)
+{
+    for (;;) {
+        enum vv_worker_command command = next_command(worker);
+
+        if (command != VV_COMMAND_NONE) {
+            return command;
+        }
+        if (!vv_park(&worker->command, VV_COMMAND_NONE, deadline_ns)) {
+            return next_command(worker);
+        }
+    }
+}
+
+static void end_with(struct vivero_entity *worker, enum vivero_exit_kind kind)
+{
+    vv_exit_set(&worker->exit, kind, 0, NULL);
+    worker->ends = true;
+    worker->final = true;
+}
+
+static void obey(struct vivero_entity *worker, enum vv_worker_command command)
+{
+    switch (command) {
+    case VV_COMMAND_STOP:
+        end_with(worker, VIVERO_EXIT_SHUTDOWN);
+        break;
+    case VV_COMMAND_RETIRE:
+        worker->retiring = true;
+        vv_worker_set_phase(worker, PHASE_LEAVING);
+        break;
+    case VV_COMMAND_START: /* it is running: it stays */
+        worker->retiring = false;
+        vv_worker_set_phase(worker, PHASE_RUNNING);
+        break;
+    case VV_COMMAND_NONE:
+        break;
+    }
+}
+
+/* ---- The loop ------------------------------------------------------------------------ */
+
+static bool heed_attention(struct vivero_entity *worker)
+{
+    if (!vv_crew_take_attention(worker->seat)) {
+        return false;
+    }
+    obey(worker, next_command(worker));
+    return true;
+}
+
+/* Nothing is left in a retiring worker's own lane: linger, then end. */
+static void linger(struct vivero_entity *worker)
+{
+    enum vv_worker_command command = wait_for_command(
+        worker, vv_deadline_after(vivero_now(), worker->spec->linger_ns));
+
+    if (command != VV_COMMAND_NONE) {
+        obey(worker, command);
+    } else {
+        end_with(worker, VIVERO_EXIT_SHUTDOWN);
+    }
+}
+
+static bool take(struct vivero_entity *worker)
+{
+    return worker->retiring
+               ? vv_crew_take_own(worker->seat, &worker->current)
+               : vv_crew_take(worker->seat, &worker->current);
+}
+
+static __attribute__((noinline)) void loop(struct vivero_entity *worker)
+{
+    while (!worker->ends) {
+        if (heed_attention(worker)) {
+            continue;
+        }
+        if (take(worker)) {
+            (void)vv_worker_run_current(worker);
+        } else if (worker->retiring) {
+            vv_crew_stop_searching(worker->seat);
+            if (vv_mailbox_has(worker->seat->mailbox, VV_LANE_OWN)) {
+                vv_cpu_yield(); /* its sender is still writing it */
+            } else {
+                linger(worker);
+            }
+        } else {
+            (void)vv_crew_rest(worker->seat, VIVERO_FOREVER);
+        }
+    }
+}
+
+/* ---- Incarnations ---------------------------------------------------------------------- */
+
+static void log_end(const struct vivero_entity *worker)
+{
+    char code[16];
+    const struct vivero_log_field fields[] = {
+        {"reason", vivero_exit_kind_name(worker->exit.kind)},
+        {"code", code},
+        {"text", worker->exit.text}};
+
+    (void)snprintf(code, sizeof(code), "%d", worker->exit.code);
+    vv_log(worker->final ? VIVERO_LOG_DEBUG : VIVERO_LOG_WARNING, "worker",
+           worker->name, fields, 3, "%s",
+           worker->final ? "ended" : "failed");
+}
+
+/* Once abandoned a worker has no owner to tell anything. */
+static void tell(struct vivero_entity *worker, enum vv_worker_news news)
+{
+    vv_mutex_lock(&worker->lock);
+    if (worker->fate == FATE_OPEN) {
+        worker->spec->news(worker, news, &worker->exit, worker->spec->owner);
+    }
+    vv_mutex_unlock(&worker->lock);
+}
+
+/* The last news. True: it was abandoned. */
+static bool tell_finished(struct vivero_entity *worker)
+{
+    bool late;
+
+    vv_mutex_lock(&worker->lock);
+    late = worker->fate == FATE_ABANDONED;
+    if (!late) {
+        worker->fate = FATE_LEFT;
+        worker->spec->news(worker, VV_NEWS_FINISHED, &worker->exit,
+                           worker->spec->owner);
+    }
+    vv_mutex_unlock(&worker->lock);
+    return late;
+}
+
+/* The one way to the end of an incarnation. */
+static void die(struct vivero_entity *worker)
+{
+    const struct vv_worker_spec *spec = worker->spec;
+
+    worker->recovery = NULL;
+    vv_worker_fail_in_flight(worker);
+    vv_crew_stop_searching(worker->seat);
+    vv_reply_default(&worker->debts, &worker->exit);
+    vv_mutex_lock(&worker->lock);
+    worker->last_exit = worker->exit;
+    vv_mutex_unlock(&worker->lock);
+    if (worker->alive) {
+        worker->alive = false;
+        if (spec->terminate != NULL) {
+            spec->terminate(&worker->self, worker->payload, &worker->exit,
+                            spec->ctx);
+        }
+        if (spec->destroy != NULL) {
+            spec->destroy(worker->payload, spec->ctx);
+        }
+    }
+    log_end(worker);
+}
+
+static bool initialise(struct vivero_entity *worker)
+{
+    const struct vv_worker_spec *spec = worker->spec;
+    int error;
+
+    vv_worker_set_phase(worker, PHASE_STARTING);
+    memset(worker->payload, 0, payload_size(spec));
+    error = spec->init != NULL
+                ? spec->init(&worker->self, worker->payload, spec->ctx)
+                : VIVERO_OK;
+    if (error < 0) {
+        vv_exit_set(&worker->exit, VIVERO_EXIT_INIT_FAILED, error,
+                    vivero_strerror(error));
+        return false;
+    }
+    worker->alive = true;
+    return true;
+}
+
+static __attribute__((noinline)) void live(struct vivero_entity *worker)
+{
+    vv_worker_set_phase(worker, PHASE_RUNNING);
+    tell(worker, VV_NEWS_STARTED);
+    loop(worker);
+}
+
+/* One incarnation. True: it was alive, or at least ended; false: init failed. */
+static __attribute__((noinline)) bool
+run_incarnation(struct vivero_entity *worker)
+{
+    sigjmp_buf recovery;
+
+    worker->ends = false;
+    worker->final = false;
+    worker->retiring = false;
+    worker->recovery = &recovery;
+    if (sigsetjmp(recovery, 0) == 0) {
+        if (!initialise(worker)) {
+            return false;
+        }
+        live(worker);
+        return true;
+    }
+    /* vivero_exit() brought us here. */
+    if (!worker->alive) {
+        worker->exit.kind = VIVERO_EXIT_INIT_FAILED;
+        if (worker->exit.code >= 0) {
+            worker->exit.code = VIVERO_E_DOWN;
+        }
+    }
+    return worker->alive;
+}
+
+/* After a failure: wait for the supervisor's word. True: once more. */
+static bool wait_for_restart(struct vivero_entity *worker)
+{
+    enum vv_worker_command command;
+
+    do {
+        command = wait_for_command(worker, VIVERO_FOREVER);
+    } while (command == VV_COMMAND_NONE);
+    if (command != VV_COMMAND_START) {
+        worker->final = true;
+        return false;
+    }
+    /* relaxed: a statistic of one writer. */
+    atomic_fetch_add_explicit(&worker->incarnation, 1, memory_order_relaxed);
+    return true;
+}
+
+static void run_incarnations(struct vivero_entity *worker)
+{
+    do {
+        bool was_up = run_incarnation(worker);
+
+        die(worker);
+        if (worker->final) {
+            return;
+        }
+        vv_worker_set_phase(worker, PHASE_RESTARTING);
+        tell(worker, was_up ? VV_NEWS_FAILED : VV_NEWS_START_FAILED);
+    } while (wait_for_restart(worker));
+}
+
+/* ---- The thread ---------------------------------------------------------------------------- */
+
+static void leave(struct vivero_entity *worker)
+{
+    const struct vv_worker_spec *spec = worker->spec;
+
+    vv_worker_set_phase(worker, PHASE_ABSENT);
+    vv_wait_set_present(worker->seat, false);
+    vv_here()->worker = NULL;
+    if (spec->on_thread_stop != NULL) {
+        spec->on_thread_stop(worker->seat->index + 1, spec->thread_ctx);
+    }
+    if (tell_finished(worker)) {
+        spec->news(worker, VV_NEWS_LEFT_LATE, &worker->exit, spec->owner);
+    }
+}
+
+/* A handler called pthread_exit(): this thread is lost, the worker is not. */
+static void thread_left(void *ctx)
+{
+    struct vivero_entity *worker = ctx;
+
+    bool was_up = worker->alive;
+
+    vv_exit_set(&worker->exit, VIVERO_EXIT_THREAD_LEFT, VIVERO_E_DOWN,
+                "a handler ended its thread");
+    worker->ends = true;
+    die(worker);
+    vv_worker_set_phase(worker, PHASE_RESTARTING);
+    vv_here()->worker = NULL;
+    if (worker->spec->on_thread_stop != NULL) {
+        worker->spec->on_thread_stop(worker->seat->index + 1,
+                                     worker->spec->thread_ctx);
+    }
+    /* sync(worker.lost_thread): the owner may make a new one. */
+    atomic_store_explicit(&worker->lost_thread, true, memory_order_release);
+    tell(worker, was_up ? VV_NEWS_FAILED : VV_NEWS_START_FAILED);
+}
+
+void vv_worker_carry(struct vivero_entity *worker)
+{
+    vv_here()->worker = worker;
+    vv_wait_set_present(worker->seat, true);
+    if (worker->spec->on_thread_start != NULL) {
+        worker->spec->on_thread_start(worker->seat->index + 1,
+                                      worker->spec->thread_ctx);
+    }
+    pthread_cleanup_push(thread_left, worker);
+    run_incarnations(worker);
+    pthread_cleanup_pop(0);
+    leave(worker);
+}
+
+static void carry(void *ctx)
+{
+    vv_worker_carry(ctx);
+}
+
+static void run_thread(void *ctx)
+{
+    struct vivero_entity *worker = ctx;
+
+    if (worker->spec->runner != NULL) {
+        worker->spec->runner(carry, worker, worker->spec->thread_ctx);
+    } else {
+        carry(worker);
+    }
+}
+
+bool vv_worker_lost_thread(const struct vivero_entity *worker)
+{
+    /* sync(worker.lost_thread): the old thread is done with it. */
+    return atomic_load_explicit(&worker->lost_thread, memory_order_acquire);
+}
+
+void vv_worker_renew(struct vivero_entity *worker)
+{
+    if (vv_worker_lost_thread(worker)) {
+        /* relaxed: a statistic; nobody runs the worker now. */
+        atomic_fetch_add_explicit(&worker->incarnation, 1,
+                                  memory_order_relaxed);
+    }
+    vv_mutex_lock(&worker->lock);
+    worker->fate = FATE_OPEN;
+    vv_mutex_unlock(&worker->lock);
+    /* relaxed: both are published to the new carrier by its creation, or
+     * by the mutex under which it takes the worker. */
+    atomic_store_explicit(&worker->lost_thread, false, memory_order_relaxed);
+    /* relaxed: as above. */
+    atomic_store_explicit(&worker->command, VV_COMMAND_NONE,
+                          memory_order_relaxed);
+}
+
+int vv_worker_start_thread(struct vivero_entity *worker)
+{
+    char name[32];
+    struct vv_thread_options options = worker->spec->thread;
+    int error;
+
+    vv_worker_join(worker);
+    vv_worker_thread_name(worker, name, sizeof(name));
+    options.name = name;
+    vv_worker_renew(worker);
+    error = vv_thread_start(&worker->thread, &options, run_thread, worker);
+    worker->has_thread = error == VIVERO_OK;
+    return error;
+}
+
+void vv_worker_join(struct vivero_entity *worker)
+{
+    if (worker->has_thread) {
+        worker->has_thread = false;
+        vv_thread_join(&worker->thread);
+    }
+}
+
+bool vv_worker_abandon(struct vivero_entity *worker)
+{
+    /* sync(worker.running_reply): the slot it names is begun. */
+    uint64_t running =
+        atomic_load_explicit(&worker->running_reply, memory_order_acquire);
+    bool in_time;
+
+    vv_mutex_lock(&worker->lock);
+    in_time = worker->fate == FATE_OPEN;
+    if (in_time) {
+        worker->fate = FATE_ABANDONED;
+    }
+    vv_mutex_unlock(&worker->lock);
+    if (!in_time) {
+        return false;
+    }
+    if (running != 0) {
+        const struct vivero_reply_token token = {(uint32_t)(running >> 32) - 1,
+                                                 (uint32_t)running};
+
+        (void)vv_reply_fence(token, VIVERO_E_CLOSING);
+    }
+    if (worker->has_thread) {
+        worker->has_thread = false;
+        vv_thread_detach(&worker->thread);
+    }
+    return true;
+}

@@ -1,0 +1,566 @@
+/* SPDX-License-Identifier: MIT */
+/* worker: one message after another, on a payload of its own.
+ *
+ * Model.    A worker sits in a seat of a crew and runs its messages. This file
+ *           is what happens with one message: run it, apply the verdict, settle
+ *           its caller. carrier.c is the life around it.
+ * Threads.  Everything from vv_worker_run_current() down runs on the carrier,
+ *           or on a caller's thread that borrowed the idle worker; never on
+ *           both: the seat's idle bit passes the worker from one to the other.
+ * Invariants.
+ *   I1 A message that has begun is settled once: here, by the fencing of its
+ *      reply slot, or by whoever pays its debt.
+ *   I2 A handler writes its answer to the worker's scratch, never to the reply
+ *      slot: when it was fenced, the slot may belong to somebody else by then.
+ * Sync.     worker.ticket: what a snapshot reads belongs to one message.
+ *           worker.running_reply: the token with which a running call can be
+ *           fenced.
+ * Failure.  No memory for a large answer: the call is answered NO_MEMORY and its
+ *           handler does not run. */
+#include "worker/worker_private.h"
+
+#include <vivero/error.h>
+#include <vivero/time.h>
+
+#include "base/check.h"
+#include "mailbox/here.h"
+#include "os/clock.h"
+
+#include <pthread.h>
+#include <stdio.h>
+#include <string.h>
+
+/* ---- Exit reasons -------------------------------------------------------------- */
+
+void vv_exit_set(struct vivero_exit *exit, enum vivero_exit_kind kind, int code,
+                 const char *text)
+{
+    memset(exit, 0, sizeof(*exit));
+    exit->kind = kind;
+    exit->code = code;
+    if (text != NULL) {
+        (void)snprintf(exit->text, sizeof(exit->text), "%s", text);
+    }
+}
+
+/* ---- Counters: one writer at a time, relaxed readers ------------------------------ */
+
+static void count(_Atomic uint64_t *counter)
+{
+    /* relaxed: one writer at a time; readers want a number, not an order. */
+    uint64_t value = atomic_load_explicit(counter, memory_order_relaxed);
+
+    /* relaxed: as above. */
+    atomic_store_explicit(counter, value + 1, memory_order_relaxed);
+}
+
+static uint64_t counted(const _Atomic uint64_t *counter)
+{
+    /* relaxed: as in count(). */
+    return atomic_load_explicit(counter, memory_order_relaxed);
+}
+
+/* ---- One message -------------------------------------------------------------------- */
+
+static void set_busy(struct vivero_entity *worker)
+{
+    const struct vv_reply *reply = worker->current.reply;
+
+    /* relaxed: for snapshots, which check the ticket around them. */
+    atomic_store_explicit(&worker->busy_since_ns, vv_clock_coarse(),
+                          memory_order_relaxed);
+    /* relaxed: as above. */
+    atomic_store_explicit(&worker->operation, worker->current.operation,
+                          memory_order_relaxed);
+    if (reply != NULL) {
+        /* sync(worker.running_reply): the slot is begun. */
+        atomic_store_explicit(&worker->running_reply,
+                              ((uint64_t)reply->index + 1) << 32 |
+                                  worker->current.generation,
+                              memory_order_release);
+    }
+    /* sync(worker.ticket): the fields above are of this message. */
+    atomic_store_explicit(&worker->ticket, counted(&worker->ticket) + 1,
+                          memory_order_release);
+    worker->in_flight = true;
+}
+
+/* The message is over for whoever looks; its caller is told next, so that what
+ * a caller sees after its answer includes its own call. */
+static void set_idle(struct vivero_entity *worker)
+{
+    worker->in_flight = false;
+    /* sync(worker.ticket): the message is over. */
+    atomic_store_explicit(&worker->ticket, counted(&worker->ticket) + 1,
+                          memory_order_release);
+}
+
+/* Its caller has been told. */
+static void clear_current(struct vivero_entity *worker)
+{
+    if (worker->current.reply != NULL) {
+        /* sync(worker.running_reply): settled; a stale token is harmless. */
+        atomic_store_explicit(&worker->running_reply, 0, memory_order_release);
+    }
+    vv_message_fini(&worker->current);
+    vv_crew_finished(worker->seat);
+}
+
+/* Room for the answer, zeroed. NULL: no memory. */
+static void *prepare_out(struct vivero_entity *worker, uint32_t size)
+{
+    if (size > worker->out_size) {
+        void *larger =
+            vv_allocate(worker->spec->account, size, _Alignof(max_align_t));
+
+        if (larger == NULL) {
+            return NULL;
+        }
+        if (worker->out != worker->scratch) {
+            vv_release(worker->spec->account, worker->out, worker->out_size,
+                       _Alignof(max_align_t));
+        }
+        worker->out = larger;
+        worker->out_size = size;
+    }
+    memset(worker->out, 0, size);
+    return worker->out;
+}
+
+static void answer(struct vivero_entity *worker, int result)
+{
+    worker->result = result;
+    if (worker->owes_current) {
+        (void)vv_reply_pay(worker->debt, result, worker->out,
+                           worker->current.operation->out_size);
+    } else if (worker->current.reply != NULL) {
+        vv_reply_settle(worker->current.reply, worker->current.generation,
+                        result, worker->out, &worker->exit);
+    }
+}
+
+void vv_worker_fail_in_flight(struct vivero_entity *worker)
+{
+    if (!worker->in_flight) {
+        return;
+    }
+    count(&worker->failed);
+    set_idle(worker);
+    if (!worker->owes_current) {
+        answer(worker, VIVERO_E_DOWN);
+    } /* else it is among the debts, which default as a whole */
+    clear_current(worker);
+}
+
+static bool fail(struct vivero_entity *worker, int code, const char *text)
+{
+    vv_exit_set(&worker->exit, VIVERO_EXIT_FAILED, code, text);
+    vv_worker_fail_in_flight(worker);
+    worker->ends = true;
+    return false;
+}
+
+static bool done(struct vivero_entity *worker, int result)
+{
+    count(&worker->handled);
+    set_idle(worker);
+    answer(worker, result);
+    clear_current(worker);
+    return true;
+}
+
+static bool halt(struct vivero_entity *worker)
+{
+    (void)done(worker, VIVERO_OK);
+    vv_exit_set(&worker->exit, VIVERO_EXIT_NORMAL, 0, NULL);
+    worker->ends = true;
+    worker->final = true;
+    return false;
+}
+
+/* Apply what the handler returned. */
+static bool conclude(struct vivero_entity *worker, int verdict)
+{
+    if (verdict <= 0 || verdict == VIVERO_REPLACE) {
+        return done(worker, verdict < 0 ? verdict : VIVERO_OK);
+    }
+    switch (verdict) {
+    case VIVERO_HALT:
+        return halt(worker);
+    case VIVERO_NO_REPLY:
+        if (!worker->owes_current) {
+            return fail(worker, verdict, "no reply and no token for one");
+        }
+        count(&worker->handled);
+        set_idle(worker);
+        clear_current(worker);
+        return true;
+    case VIVERO_FAIL:
+        /* vivero_fail() has set the reason. */
+        vv_worker_fail_in_flight(worker);
+        worker->ends = true;
+        return false;
+    default:
+        return fail(worker, verdict, "the handler returned no known verdict");
+    }
+}
+
+static const void *arguments_of(const struct vivero_entity *worker)
+{
+    if (worker->current.operation->in_size == 0) {
+        return NULL;
+    }
+    if (worker->inline_call) {
+        return worker->inline_in;
+    }
+    return worker->current.box != NULL ? worker->current.box->bytes
+                                       : worker->current.args;
+}
+
+bool vv_worker_run_current(struct vivero_entity *worker)
+{
+    const struct vivero_operation *operation = worker->current.operation;
+    const void *in = arguments_of(worker);
+    void *out = NULL;
+
+    worker->owes_current = false;
+    set_busy(worker);
+    if (operation->out_size > 0) {
+        out = prepare_out(worker, operation->out_size);
+        if (out == NULL) {
+            return done(worker, VIVERO_E_NO_MEMORY);
+        }
+    }
+    return conclude(worker, operation->run(&worker->self, in, out));
+}
+
+/* ---- In a caller's place ----------------------------------------------------------------- */
+
+/* A handler left the caller's own thread with pthread_exit(): the worker goes
+ * back to its carrier, which finds it ended. */
+static void caller_left(void *ctx)
+{
+    struct vivero_entity *worker = ctx;
+
+    vv_exit_set(&worker->exit, VIVERO_EXIT_THREAD_LEFT, 0,
+                "the handler ended its caller's thread");
+    vv_worker_fail_in_flight(worker);
+    worker->ends = true;
+    worker->inline_call = false;
+    vv_crew_give_back(worker->seat, true);
+}
+
+static __attribute__((noinline)) void
+run_with_recovery(struct vivero_entity *worker)
+{
+    sigjmp_buf recovery;
+    sigjmp_buf *volatile carriers = worker->recovery;
+
+    worker->recovery = &recovery;
+    if (sigsetjmp(recovery, 0) == 0) {
+        (void)vv_worker_run_current(worker);
+    } else {
+        vv_worker_fail_in_flight(worker);
+    }
+    worker->recovery = carriers;
+}
+
+/* Take an idle worker's place. NULL: none is idle. */
+static struct vivero_entity *step_in(struct vv_crew *crew, uint32_t index,
+                                     const struct vivero_operation *operation,
+                                     const void *in, int64_t deadline_ns)
+{
+    struct vv_seat *seat = vv_crew_borrow(crew, index);
+    struct vivero_entity *worker;
+
+    if (seat == NULL) {
+        return NULL;
+    }
+    if (!vv_crew_may_lend(seat)) {
+        vv_crew_give_back(seat, false);
+        return NULL;
+    }
+    worker = vv_worker_of(seat);
+    worker->current = (struct vv_message){.operation = operation};
+    worker->inline_call = true;
+    worker->inline_in = in;
+    worker->inline_reply = NULL;
+    worker->inline_deadline_ns = deadline_ns;
+    vv_crew_lent(seat);
+    return worker;
+}
+
+/* Leave it; the result of the call. */
+static int step_out(struct vivero_entity *worker, void *out,
+                    uint32_t out_size)
+{
+    struct vv_reply *reply = worker->inline_reply;
+    int result = worker->result;
+    bool ends = worker->ends;
+
+    if (reply == NULL && ends && !worker->final) {
+        vv_here()->last_exit = worker->exit;
+        result = VIVERO_E_DOWN;
+    } else if (reply == NULL && result == VIVERO_OK && out != NULL) {
+        memcpy(out, worker->out, out_size);
+    }
+    worker->inline_call = false;
+    vv_crew_give_back(worker->seat, ends);
+    if (reply != NULL) {
+        const struct vv_spin none = {0, 0};
+        bool expired;
+
+        result = vv_reply_wait(reply, &none, out, &expired);
+    }
+    return result;
+}
+
+bool vv_worker_try_here(struct vv_crew *crew, uint32_t seat,
+                        const struct vivero_operation *operation,
+                        const void *in, void *out, int64_t deadline_ns,
+                        int *result)
+{
+    struct vivero_entity *worker =
+        step_in(crew, seat, operation, in, deadline_ns);
+    struct vv_here *here = vv_here();
+    struct vivero_entity *previous = here->worker;
+    const void *inside;
+
+    if (worker == NULL) {
+        return false;
+    }
+    if (previous != NULL) {
+        vv_wait_for_seat(previous->seat, worker->seat);
+    }
+    /* The worker cannot leave while it is lent, so its pool stays; should the
+     * handler never return, a close that gave up need not wait for us. */
+    inside = vv_here_enter(here, worker);
+    here->worker = worker;
+    pthread_cleanup_push(caller_left, worker);
+    run_with_recovery(worker);
+    pthread_cleanup_pop(0);
+    here->worker = previous;
+    vv_here_leave(here, inside);
+    if (previous != NULL) {
+        vv_wait_end(previous->seat);
+    }
+    *result = step_out(worker, out, operation->out_size);
+    return true;
+}
+
+/* ---- What a handler may ask for ------------------------------------------------------------ */
+
+static struct vivero_entity *running_here(const char *what)
+{
+    struct vivero_entity *worker = vv_here()->worker;
+
+    VV_CHECK(worker != NULL, "%s() outside a handler", what);
+    return worker;
+}
+
+static void check_is_here(const struct vivero_entity *entity, const char *what)
+{
+    VV_CHECK(entity != NULL, "%s(): self is NULL", what);
+    VV_CHECK(vv_here()->worker == entity,
+             "%s() on worker %s outside its own handler", what, entity->name);
+}
+
+uint32_t vivero_entity_id(const struct vivero_entity *entity)
+{
+    return entity->seat->index + 1;
+}
+
+void *vivero_entity_payload(const struct vivero_entity *entity)
+{
+    return entity->payload;
+}
+
+const char *vivero_entity_name(const struct vivero_entity *entity)
+{
+    return entity->name;
+}
+
+uint64_t vivero_entity_incarnation(const struct vivero_entity *entity)
+{
+    return counted(&entity->incarnation);
+}
+
+int vivero_entity_replace(struct vivero_entity *entity, const void *payload)
+{
+    check_is_here(entity, "vivero_replace");
+    if (entity->spec->destroy != NULL) {
+        entity->spec->destroy(entity->payload, entity->spec->ctx);
+    }
+    memcpy(entity->payload, payload, entity->spec->payload_size);
+    return VIVERO_REPLACE;
+}
+
+int vivero_entity_fail(struct vivero_entity *entity, int code, const char *text)
+{
+    check_is_here(entity, "vivero_fail");
+    vv_exit_set(&entity->exit, VIVERO_EXIT_FAILED, code, text);
+    return VIVERO_FAIL;
+}
+
+void vivero_exit(int code, const char *text)
+{
+    struct vivero_entity *worker = running_here("vivero_exit");
+
+    VV_CHECK(worker->recovery != NULL, "vivero_exit() in worker %s, which is "
+             "not in a handler or in init", worker->name);
+    vv_exit_set(&worker->exit, VIVERO_EXIT_FAILED, code, text);
+    worker->ends = true;
+    siglongjmp(*worker->recovery, 1);
+}
+
+/* An inline call has no reply slot until somebody wants to answer later. */
+static int make_inline_reply(struct vivero_entity *worker)
+{
+    struct vv_message *message = &worker->current;
+
+    message->reply = vv_reply_new(message->operation->out_size, true);
+    if (message->reply == NULL) {
+        return VIVERO_E_NO_MEMORY;
+    }
+    message->reply->deadline_ns = worker->inline_deadline_ns;
+    (void)vv_reply_begin(message->reply, &message->generation, &message->box);
+    worker->inline_reply = message->reply;
+    return VIVERO_OK;
+}
+
+int vivero_entity_reply_later(struct vivero_entity *entity,
+                              struct vivero_reply_token *token)
+{
+    struct vv_message *message = &entity->current;
+
+    check_is_here(entity, "vivero_reply_later");
+    VV_CHECK(entity->in_flight && !entity->owes_current,
+             "vivero_reply_later() on worker %s, which has no call to answer",
+             entity->name);
+    if (message->reply == NULL && entity->inline_call) {
+        int error = make_inline_reply(entity);
+
+        if (error != VIVERO_OK) {
+            return error;
+        }
+    }
+    if (message->reply == NULL || !vv_reply_has_caller(message->reply)) {
+        return VIVERO_E_INVALID;
+    }
+    entity->debt = vv_reply_owe(message->reply, &entity->debts);
+    entity->owes_current = true;
+    *token = entity->debt;
+    return VIVERO_OK;
+}
+
+int vivero_reply(struct vivero_reply_token token, const void *reply,
+                 size_t size)
+{
+    return vv_reply_pay(token, VIVERO_OK, reply, size);
+}
+
+int vivero_reply_error(struct vivero_reply_token token, int error)
+{
+    if (error >= 0) {
+        return VIVERO_E_INVALID;
+    }
+    return vv_reply_pay(token, error, NULL, 0);
+}
+
+const struct vivero_exit *vivero_last_exit(void)
+{
+    return &vv_here()->last_exit;
+}
+
+/* ---- Looking ------------------------------------------------------------------------------- */
+
+struct vivero_entity *vv_worker_of(const struct vv_seat *seat)
+{
+    return seat->worker;
+}
+
+struct vv_seat *vv_worker_seat(const struct vivero_entity *worker)
+{
+    return worker->seat;
+}
+
+const struct vv_worker_spec *
+vv_worker_spec_of(const struct vivero_entity *worker)
+{
+    return worker->spec;
+}
+
+uint32_t vv_worker_index(const struct vivero_entity *worker)
+{
+    return worker->seat->index;
+}
+
+void *vv_worker_payload(struct vivero_entity *worker)
+{
+    return worker->payload;
+}
+
+void vv_worker_set_phase(struct vivero_entity *worker,
+                         enum vv_worker_phase phase)
+{
+    /* relaxed: for snapshots. */
+    atomic_store_explicit(&worker->phase, (uint32_t)phase,
+                          memory_order_relaxed);
+}
+
+static enum vivero_worker_state state_of(struct vivero_entity *worker,
+                                         bool busy)
+{
+    /* relaxed: a picture, not an order. */
+    uint32_t phase =
+        atomic_load_explicit(&worker->phase, memory_order_relaxed);
+
+    switch ((enum vv_worker_phase)phase) {
+    case PHASE_STARTING:
+        return VIVERO_WORKER_STARTING;
+    case PHASE_RUNNING:
+        return busy ? VIVERO_WORKER_BUSY : VIVERO_WORKER_IDLE;
+    case PHASE_RESTARTING:
+        return VIVERO_WORKER_RESTARTING;
+    case PHASE_LEAVING:
+        return busy ? VIVERO_WORKER_BUSY : VIVERO_WORKER_LEAVING;
+    case PHASE_ABSENT:
+        break;
+    }
+    return VIVERO_WORKER_ABSENT;
+}
+
+static uint64_t load_ticket(const struct vivero_entity *worker)
+{
+    /* sync(worker.ticket): what was written before it can be read. */
+    return atomic_load_explicit(&worker->ticket, memory_order_acquire);
+}
+
+void vv_worker_snapshot(struct vivero_entity *worker,
+                        struct vivero_worker_snapshot *snapshot)
+{
+    uint64_t ticket = load_ticket(worker);
+    bool busy = (ticket & 1) != 0;
+    int64_t now = vv_clock_coarse();
+    /* relaxed: checked by the ticket. */
+    int64_t since =
+        atomic_load_explicit(&worker->busy_since_ns, memory_order_relaxed);
+    /* relaxed: checked by the ticket. */
+    const struct vivero_operation *operation =
+        atomic_load_explicit(&worker->operation, memory_order_relaxed);
+
+    busy = busy && load_ticket(worker) == ticket;
+    snapshot->id = vivero_entity_id(worker);
+    snapshot->state = state_of(worker, busy);
+    if (busy) {
+        snapshot->operation = operation->name;
+        snapshot->busy_for_ns = now > since ? now - since : 1;
+    }
+    snapshot->handled = counted(&worker->handled);
+    snapshot->failed = counted(&worker->failed);
+    snapshot->stolen = counted(&worker->seat->taken);
+    snapshot->restarts = counted(&worker->incarnation);
+    vv_mutex_lock(&worker->lock);
+    snapshot->last_exit = worker->last_exit;
+    vv_mutex_unlock(&worker->lock);
+}
