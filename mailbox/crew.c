@@ -114,23 +114,6 @@ void vv_crew_show_seat(struct vv_crew *crew, struct vv_seat *seat)
     atomic_store_explicit(&crew->used, seat->index + 1, memory_order_release);
 }
 
-uint32_t vv_crew_used(const struct vv_crew *crew)
-{
-    /* sync(crew.used): these seats are whole. */
-    return atomic_load_explicit(&crew->used, memory_order_acquire);
-}
-
-struct vv_seat *vv_crew_seat(const struct vv_crew *crew, uint32_t index)
-{
-    return crew->seats[index];
-}
-
-uint32_t vv_crew_size(const struct vv_crew *crew)
-{
-    /* sync(crew.size): the seats it counts are whole. */
-    return atomic_load_explicit(&crew->size, memory_order_acquire);
-}
-
 void vv_crew_set_size(struct vv_crew *crew, uint32_t size)
 {
     /* sync(crew.size): after the seats. */

@@ -81,9 +81,24 @@ int vv_crew_make_seat(struct vv_crew *crew, uint32_t mailbox_depth,
                       struct vv_seat **seat);
 void vv_crew_show_seat(struct vv_crew *crew, struct vv_seat *seat);
 void vv_crew_free_seat(struct vv_crew *crew, struct vv_seat *seat);
-struct vv_seat *vv_crew_seat(const struct vv_crew *crew, uint32_t index);
-uint32_t vv_crew_used(const struct vv_crew *crew);
-uint32_t vv_crew_size(const struct vv_crew *crew);
+static inline struct vv_seat *vv_crew_seat(const struct vv_crew *crew,
+                                           uint32_t index)
+{
+    return crew->seats[index];
+}
+
+static inline uint32_t vv_crew_used(const struct vv_crew *crew)
+{
+    /* sync(crew.used): these seats are whole. */
+    return atomic_load_explicit(&crew->used, memory_order_acquire);
+}
+
+static inline uint32_t vv_crew_size(const struct vv_crew *crew)
+{
+    /* sync(crew.size): the seats it counts are whole. */
+    return atomic_load_explicit(&crew->size, memory_order_acquire);
+}
+
 void vv_crew_set_size(struct vv_crew *crew, uint32_t size);
 
 /* ---- Producers ------------------------------------------------------------ */

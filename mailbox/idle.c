@@ -56,17 +56,3 @@ bool vv_idle_is_set(const struct vv_idle_set *set, uint32_t seat)
                                  memory_order_seq_cst) &
             bit(seat)) != 0;
 }
-
-uint32_t vv_idle_first(const struct vv_idle_set *set)
-{
-    for (uint32_t i = 0; i < set->count; i++) {
-        /* sync(idle.word): seq_cst, see above. */
-        uint64_t word =
-            atomic_load_explicit(&set->words[i], memory_order_seq_cst);
-
-        if (word != 0) {
-            return i * 64 + (uint32_t)__builtin_ctzll(word);
-        }
-    }
-    return VV_IDLE_NONE;
-}

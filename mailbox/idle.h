@@ -29,6 +29,18 @@ void vv_idle_set(struct vv_idle_set *set, uint32_t seat);
 bool vv_idle_clear(struct vv_idle_set *set, uint32_t seat);
 bool vv_idle_is_set(const struct vv_idle_set *set, uint32_t seat);
 /* The lowest idle seat, or VV_IDLE_NONE. Low seats stay warm. */
-uint32_t vv_idle_first(const struct vv_idle_set *set);
+static inline uint32_t vv_idle_first(const struct vv_idle_set *set)
+{
+    for (uint32_t i = 0; i < set->count; i++) {
+        /* sync(idle.word): seq_cst, see idle.c. */
+        uint64_t word =
+            atomic_load_explicit(&set->words[i], memory_order_seq_cst);
+
+        if (word != 0) {
+            return i * 64 + (uint32_t)__builtin_ctzll(word);
+        }
+    }
+    return VV_IDLE_NONE;
+}
 
 #endif

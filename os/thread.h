@@ -38,9 +38,9 @@ bool vv_thread_is_self(const struct vv_thread *thread);
  * `after` succeed; 0, 0 ends it. */
 void vv_thread_fail_starts(uint32_t after, uint32_t count);
 
-/* True, for good, in a child that was forked between a vv_fork_watch() and the
- * vv_fork_unwatch() after it, and in the child's children: the library's
- * threads are not there. A process without open objects forks as it likes. */
+/* True, for good, in a child that was forked while some vv_fork_watch() had not
+ * met its vv_fork_unwatch(), and in the child's children: the library's threads
+ * are not there. A process without open objects forks as it likes. */
 void vv_fork_watch(void);
 void vv_fork_unwatch(void);
 bool vv_forked(void);

@@ -53,23 +53,12 @@
 VV_NO_TAIL_PADDING(struct vivero_pool_options, seed);
 VV_NO_TAIL_PADDING(struct vivero_send, message);
 
-/* A handle; NULL: closed. Reused in turn, so a stale one is noticed for long. */
-struct vivero_pool {
-    _Atomic(struct vv_pool *) pool;
-};
-
 static struct vv_mutex handles_lock = VV_MUTEX_INIT(VV_RANK_RUNTIME);
 static struct vivero_pool handles[HANDLES_MAX]; /* entries: atomic */
 static uint32_t next_handle;                    /* guarded by handles_lock */
 static _Atomic uint32_t abandoned;
 
 /* ---- Handles ------------------------------------------------------------------------ */
-
-static struct vv_pool *pool_of(const struct vivero_pool *handle)
-{
-    /* sync(pool.handle): the pool is whole. */
-    return atomic_load_explicit(&handle->pool, memory_order_acquire);
-}
 
 static void set_pool(struct vivero_pool *handle, struct vv_pool *pool)
 {
@@ -86,7 +75,7 @@ static int take_handle(struct vv_pool *pool)
         struct vivero_pool *handle =
             &handles[(next_handle + i) % HANDLES_MAX];
 
-        if (pool_of(handle) == NULL) {
+        if (vv_pool_of(handle) == NULL) {
             next_handle = (next_handle + i + 1) % HANDLES_MAX;
             pool->handle = handle;
             set_pool(handle, pool);
@@ -95,24 +84,6 @@ static int take_handle(struct vv_pool *pool)
     }
     vv_mutex_unlock(&handles_lock);
     return error;
-}
-
-struct vv_pool_visit vv_pool_enter(const struct vivero_pool *handle,
-                                   const char *what)
-{
-    struct vv_pool_visit visit;
-
-    VV_CHECK(handle != NULL, "%s(): the pool is NULL or was closed", what);
-    visit.pool = pool_of(handle);
-    VV_CHECK(visit.pool != NULL, "%s(): the pool was closed", what);
-    visit.here = vv_here();
-    visit.previous = vv_here_enter(visit.here, visit.pool);
-    return visit;
-}
-
-void vv_pool_leave(const struct vv_pool_visit *visit)
-{
-    vv_here_leave(visit->here, visit->previous);
 }
 
 void vv_pool_refuse_own_threads(const struct vv_pool_visit *visit,

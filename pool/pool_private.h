@@ -4,6 +4,7 @@
 
 #include <vivero/pool.h>
 
+#include "base/check.h"
 #include "mailbox/crew.h"
 #include "mailbox/here.h"
 #include "os/mutex.h"
@@ -87,9 +88,35 @@ struct vv_pool_visit {
     const void *previous;
 };
 
-struct vv_pool_visit vv_pool_enter(const struct vivero_pool *handle,
-                                   const char *what);
-void vv_pool_leave(const struct vv_pool_visit *visit);
+/* A handle; NULL: closed. Reused in turn, so a stale one is noticed for long. */
+struct vivero_pool {
+    _Atomic(struct vv_pool *) pool;
+};
+
+static inline struct vv_pool *vv_pool_of(const struct vivero_pool *handle)
+{
+    /* sync(pool.handle): the pool is whole. */
+    return atomic_load_explicit(&handle->pool, memory_order_acquire);
+}
+
+static inline struct vv_pool_visit
+vv_pool_enter(const struct vivero_pool *handle, const char *what)
+{
+    struct vv_pool_visit visit;
+
+    VV_CHECK(handle != NULL, "%s(): the pool is NULL or was closed", what);
+    visit.pool = vv_pool_of(handle);
+    VV_CHECK(visit.pool != NULL, "%s(): the pool was closed", what);
+    visit.here = vv_here();
+    visit.previous = vv_here_enter(visit.here, visit.pool);
+    return visit;
+}
+
+static inline void vv_pool_leave(const struct vv_pool_visit *visit)
+{
+    vv_here_leave(visit->here, visit->previous);
+}
+
 /* Stops the program when the calling thread is one of the pool's own. */
 void vv_pool_refuse_own_threads(const struct vv_pool_visit *visit,
                                 const char *what);

@@ -288,7 +288,7 @@ bool vv_thread_is_self(const struct vv_thread *thread)
 /* fork()                                                                   */
 /* ------------------------------------------------------------------------ */
 
-static _Atomic uint32_t watches;
+static _Atomic uint32_t watches; /* not yet taken back */
 static _Atomic bool forked;
 
 static void child_after_fork(void)

@@ -406,7 +406,6 @@ static void a_child_without_a_watch_is_like_any_process(void)
 static void a_child_under_watch_is_forked_and_so_are_its_own(void)
 {
     vv_fork_watch();
-    vv_fork_watch();
 
     CU_ASSERT_TRUE(child_says_forked(1));
     CU_ASSERT_TRUE(child_says_forked(2));
@@ -414,13 +413,23 @@ static void a_child_under_watch_is_forked_and_so_are_its_own(void)
     vv_fork_unwatch();
 }
 
-static void a_child_after_the_watch_is_like_any_process(void)
+static void every_watch_has_to_be_taken_back(void)
 {
+    vv_fork_watch();
     vv_fork_watch();
     vv_fork_unwatch();
 
+    CU_ASSERT_TRUE(child_says_forked(1));
+    vv_fork_unwatch();
     CU_ASSERT_FALSE(child_says_forked(1));
+}
+
+static void a_watch_may_begin_again(void)
+{
     vv_fork_watch();
+    vv_fork_unwatch();
+    vv_fork_watch();
+
     CU_ASSERT_TRUE(child_says_forked(1));
     vv_fork_unwatch();
 }
@@ -451,4 +460,5 @@ SUITE_MAIN("os_thread", NULL, restore,
            TEST(a_thread_knows_itself), TEST(a_detached_thread_runs_by_itself),
            TEST(a_child_without_a_watch_is_like_any_process),
            TEST(a_child_under_watch_is_forked_and_so_are_its_own),
-           TEST(a_child_after_the_watch_is_like_any_process))
+           TEST(every_watch_has_to_be_taken_back),
+           TEST(a_watch_may_begin_again))
