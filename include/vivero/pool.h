@@ -90,7 +90,7 @@ struct vivero_pool_options {
     int64_t backoff_max_ns;    /* 0: one second */
 
     int64_t spin_ns;      /* how long an idle worker or a caller may look for
-                             work before it sleeps, at most: it adapts; 0: 20
+                             work before it sleeps, at most: it adapts; 0: 50
                              microseconds; VIVERO_NONE: never */
     int64_t linger_ns;    /* how long a worker that resize took away stays,
                              in case it is wanted again; 0: leaves at once */
