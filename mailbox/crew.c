@@ -44,6 +44,8 @@
 #define SIBLING_FIRST_TURNS 61u
 /* And so often at its pool lane before its own. */
 #define POOL_FIRST_TURNS 8u
+/* About a microsecond. */
+#define LET_FILL_PAUSES 64u
 
 /* ---- Life ------------------------------------------------------------------- */
 
@@ -311,6 +313,7 @@ bool vv_crew_take(struct vv_seat *seat, struct vv_message *message)
             take_from_siblings(seat, message);
     if (found) {
         seat->fruitless = 0;
+        seat->let_fill = message->reply == NULL;
         found_work(seat);
     }
     return found;
@@ -363,6 +366,28 @@ uint64_t vv_crew_finished_count(const struct vv_seat *seat)
 
 /* ---- Sleeping -------------------------------------------------------------------- */
 
+/* What a searcher looks at again and again. */
+static bool ready_for(void *ctx)
+{
+    const struct vv_seat *seat = ctx;
+    const struct vv_crew *crew = seat->crew;
+    uint32_t used = vv_crew_used(crew);
+
+    if (has_attention(seat)) {
+        return true;
+    }
+    if (is_suspended(crew)) {
+        return false;
+    }
+    for (uint32_t i = 0; i < used; i++) {
+        if (vv_mailbox_ready(crew->seats[i]->mailbox, VV_LANE_POOL)) {
+            return true;
+        }
+    }
+    return vv_mailbox_ready(seat->mailbox, VV_LANE_OWN);
+}
+
+/* What it looks at for the last time before it sleeps: I2. */
 static bool something_for(void *ctx)
 {
     const struct vv_seat *seat = ctx;
@@ -395,22 +420,29 @@ static bool sleep_in(struct vv_seat *seat, int64_t deadline_ns)
     }
 }
 
+/* The lanes ran dry while casts were coming. Looking at once would take every
+ * cell from its producer's cache the moment it is written, one by one; a moment
+ * later there are many. Nobody waits for a cast. */
+static void let_fill(struct vv_seat *seat)
+{
+    seat->let_fill = false;
+    for (uint32_t i = 0; i < LET_FILL_PAUSES; i++) {
+        vv_cpu_relax();
+    }
+}
+
 bool vv_crew_rest(struct vv_seat *seat, int64_t deadline_ns)
 {
     struct vv_crew *crew = seat->crew;
 
-    if (something_for(seat)) {
-        /* I3, or a sibling has the role of the mailbox with the message. */
-        if (++seat->fruitless % 32 == 0) {
-            vv_cpu_yield();
-        }
+    if (seat->let_fill && crew->spin.limit_ns > 0) {
+        let_fill(seat);
         return true;
     }
     if (!seat->searching && !is_suspended(crew)) {
         seat->searching = become_searcher(crew, seat->index);
     }
-    if (seat->searching &&
-        vv_spin_until(&crew->spin, something_for, seat)) {
+    if (seat->searching && vv_spin_until(&crew->spin, ready_for, seat)) {
         return true;
     }
     /* relaxed: our own until the bit is set. */
@@ -421,10 +453,12 @@ bool vv_crew_rest(struct vv_seat *seat, int64_t deadline_ns)
         end_search(crew);
     }
     vv_crew_poke_quiet(crew);
-    if (something_for(seat)) {
-        if (vv_idle_clear(&crew->idle, seat->index)) {
-            return true;
+    if (something_for(seat) && vv_idle_clear(&crew->idle, seat->index)) {
+        /* I3, or a sibling has the role of the mailbox with the message. */
+        if (++seat->fruitless % 32 == 0) {
+            vv_cpu_yield();
         }
+        return true;
     }
     return sleep_in(seat, deadline_ns);
 }

@@ -43,6 +43,7 @@ struct vv_seat {
     /* owner only */
     uint32_t turns;
     uint32_t fruitless; /* rests in a row that ended at once */
+    bool let_fill;      /* the last message was a cast: more may follow */
     bool searching;
     /* guarded by the waits mutex */
     struct vv_wait wait;

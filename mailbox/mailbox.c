@@ -1,26 +1,31 @@
 /* SPDX-License-Identifier: MIT */
 /* mailbox: one worker's bounded queue of messages.
  *
- * Model.    Two rings of cells, the pool lane and the own lane. A cell's turn
- *           says whose it is: 2 * lap = free for the producer of that lap,
- *           2 * lap + 1 = full for its consumer. Zeroed memory is an empty ring.
+ * Model.    Two rings of cells, the pool lane and the own lane. A cell's turn is
+ *           the lap for which it is full, counted from 1; zeroed memory is an
+ *           empty ring. Consumers never write to cells: a line travels from the
+ *           producer to the consumer and is not sent back.
  *             tail   one word: closed bit, own index, pool index (31 bits each)
- *             head   per lane, 64 bits; moved by whoever has the role
+ *             head   per lane, 64 bits; moved by whoever has the role, after
+ *                    the cell was copied: what is behind it is free
+ *           Producers look at the head only when the one they remember
+ *           (head_seen, released_seen) leaves no room.
  *           queued = (tails - released - credited), never more than depth.
  * Threads.  put: any. take, drop, flush, cancel, compact: whoever has the role,
  *           a spin lock held for the time of copying a cell (or, for the rare
  *           ones, of walking the rings), never over a handler or a system call.
  * Invariants.
- *   I1 A CAS on tail admits a message: it checks closed, the bound and that the
- *      cell is free, and gives the cell to the producer, all at once. Nothing
- *      is accepted after close.
+ *   I1 A CAS on tail admits a message: closed, the bound and that the cell is
+ *      free were checked for the very tail it replaces, and it gives the cell to
+ *      the producer. Nothing is accepted after close.
  *   I2 released counts messages taken or dropped, credited those that became
  *      tombstones. A message is counted by exactly one of them: the state step
  *      of its reply slot decides who.
- *   I3 A tombstone still fills a cell. When the bound has room but the cell at
- *      the tail does not, compaction pushes the tombstones out of the ring.
- * Sync.     mailbox.turn: a full turn publishes the cell to its taker, a free
- *           turn gives it back to the producer of the next lap.
+ *   I3 A tombstone still fills a cell. When the bound has room but the ring does
+ *      not, compaction pushes the tombstones out of it.
+ * Sync.     mailbox.turn: a full turn publishes the cell to its taker.
+ *           mailbox.head: gives the cells behind it back to producers, also to
+ *           those who learn it from another producer (head_seen).
  *           mailbox.role: whoever takes the role sees what its predecessor did.
  *           mailbox.tail: the total order between "I put a message" and "I go
  *           to sleep"; see crew.c.
@@ -48,6 +53,10 @@
 #define CLOSED (UINT64_C(1) << 63)
 #define INDEX_MASK UINT32_C(0x7fffffff)
 #define OWN_SHIFT 32
+
+/* A producer asks for cells so far ahead of its pen: the CAS of its next message
+ * waits for what this one writes, and a cell comes from another CPU's cache. */
+#define PREFETCH_CELLS 32
 
 #define HELD UINT32_C(1)
 #define WANTED UINT32_C(2)
@@ -80,23 +89,27 @@ static struct vv_cell *cell_at(const struct vv_mailbox *mailbox,
     return &mailbox->cells[lane][index & (mailbox->capacity - 1)];
 }
 
-/* The turn of a cell at an index, free; full is one more. Indices wrap at
- * 2^31, so laps do at 2^31 / capacity, and turns are compared modulo that. */
-static uint32_t turn_free(const struct vv_mailbox *mailbox, uint32_t index)
+/* The turn of the cell at an index when it is full: the lap, from 1. Indices
+ * wrap at 2^31; a cell holds its last lap's turn or none, so that is enough. */
+static uint32_t turn_full(const struct vv_mailbox *mailbox, uint32_t index)
 {
-    return (index & INDEX_MASK) >> mailbox->shift << 1;
+    return ((index & INDEX_MASK) >> mailbox->shift) + 1;
 }
 
-static uint32_t turn_of(struct vv_cell *cell)
+static bool is_full(const struct vv_mailbox *mailbox,
+                    const struct vv_cell *cell, uint32_t index)
 {
-    /* sync(mailbox.turn): what the other side did with the cell is over. */
-    return atomic_load_explicit(&cell->turn, memory_order_acquire);
+    /* sync(mailbox.turn): its producer has written it. */
+    return atomic_load_explicit(&cell->turn, memory_order_acquire) ==
+           turn_full(mailbox, index);
 }
 
-static void set_turn(struct vv_cell *cell, uint32_t turn)
+static void set_full(const struct vv_mailbox *mailbox, struct vv_cell *cell,
+                     uint32_t index)
 {
-    /* sync(mailbox.turn): the cell is the other side's. */
-    atomic_store_explicit(&cell->turn, turn, memory_order_release);
+    /* sync(mailbox.turn): the cell is its taker's. */
+    atomic_store_explicit(&cell->turn, turn_full(mailbox, index),
+                          memory_order_release);
 }
 
 static uint64_t load_tail(const struct vv_mailbox *mailbox)
@@ -276,13 +289,24 @@ static uint32_t room_for(struct vv_mailbox *mailbox, uint64_t tail,
 static uint32_t cells_free(struct vv_mailbox *mailbox, enum vv_lane lane,
                            uint32_t index, uint32_t count)
 {
-    uint32_t free = 0;
+    /* sync(mailbox.head): the cells behind it were copied by their takers. */
+    uint32_t head = atomic_load_explicit(&mailbox->head_seen[lane],
+                                         memory_order_acquire);
+    uint32_t used = (index - head) & INDEX_MASK;
 
-    while (free < count && turn_of(cell_at(mailbox, lane, index + free)) ==
-                               turn_free(mailbox, index + free)) {
-        free++;
+    if (used + count > mailbox->capacity) {
+        /* sync(mailbox.head): as above. */
+        head = (uint32_t)atomic_load_explicit(&mailbox->head[lane],
+                                              memory_order_acquire);
+        /* sync(mailbox.head): and tells other producers. */
+        atomic_store_explicit(&mailbox->head_seen[lane], head,
+                              memory_order_release);
+        used = (index - head) & INDEX_MASK;
+        if (used > mailbox->capacity) {
+            return 0; /* a stale tail: its CAS would fail */
+        }
     }
-    return free;
+    return mailbox->capacity - used < count ? mailbox->capacity - used : count;
 }
 
 static void compact(struct vv_mailbox *mailbox, enum vv_lane lane);
@@ -350,8 +374,10 @@ enum vv_put vv_mailbox_put(struct vv_mailbox *mailbox, enum vv_lane lane,
     for (uint32_t i = 0; i < fit; i++) {
         struct vv_cell *cell = cell_at(mailbox, lane, index + i);
 
+        __builtin_prefetch(cell_at(mailbox, lane, index + i + PREFETCH_CELLS),
+                           1, 3);
         fill_cell(cell, message, in, mark);
-        set_turn(cell, turn_free(mailbox, index + i) + 1);
+        set_full(mailbox, cell, index + i);
         in = (const unsigned char *)in + message->operation->in_size;
     }
     *done = fit;
@@ -394,24 +420,21 @@ void vv_message_fini(struct vv_message *message)
 }
 
 /* The next cell of a lane that is full, or NULL. Exact under the role. */
-static struct vv_cell *front(struct vv_mailbox *mailbox, enum vv_lane lane)
+static struct vv_cell *front(const struct vv_mailbox *mailbox,
+                             enum vv_lane lane)
 {
     uint32_t index = (uint32_t)load_head(mailbox, lane);
     struct vv_cell *cell = cell_at(mailbox, lane, index);
 
-    return turn_of(cell) == turn_free(mailbox, index) + 1 ? cell : NULL;
+    return is_full(mailbox, cell, index) ? cell : NULL;
 }
 
 /* Give the front cell back to the producers. Under the role. */
 static void pass(struct vv_mailbox *mailbox, enum vv_lane lane)
 {
-    uint64_t head = load_head(mailbox, lane);
-
-    set_turn(cell_at(mailbox, lane, (uint32_t)head),
-             turn_free(mailbox, (uint32_t)head + mailbox->capacity));
-    /* relaxed: for the next holder of the role, which synchronises. */
-    atomic_store_explicit(&mailbox->head[lane], head + 1,
-                          memory_order_relaxed);
+    /* sync(mailbox.head): the cell has been copied. */
+    atomic_store_explicit(&mailbox->head[lane], load_head(mailbox, lane) + 1,
+                          memory_order_release);
 }
 
 static void release_one(struct vv_mailbox *mailbox)
@@ -512,6 +535,11 @@ enum vv_take vv_mailbox_take(struct vv_mailbox *mailbox, enum vv_lane lane,
     }
 }
 
+bool vv_mailbox_ready(const struct vv_mailbox *mailbox, enum vv_lane lane)
+{
+    return front(mailbox, lane) != NULL;
+}
+
 bool vv_mailbox_has(const struct vv_mailbox *mailbox, enum vv_lane lane)
 {
     uint32_t tail = tail_index(load_tail(mailbox), lane);
@@ -589,7 +617,7 @@ static uint32_t cut_lane(struct vv_mailbox *mailbox, enum vv_lane lane,
         struct vv_cell *cell = cell_at(mailbox, lane, head + i);
         struct vv_reply *reply;
 
-        if (turn_of(cell) != turn_free(mailbox, head + i) + 1) {
+        if (!is_full(mailbox, cell, head + i)) {
             continue;
         }
         reply = reply_of(cell);
@@ -671,7 +699,7 @@ static void compact(struct vv_mailbox *mailbox, enum vv_lane lane)
     while ((index & INDEX_MASK) != (head & INDEX_MASK)) {
         index--;
         cell = cell_at(mailbox, lane, index);
-        if (turn_of(cell) != turn_free(mailbox, index) + 1) {
+        if (!is_full(mailbox, cell, index)) {
             to = index;
         } else if (is_dead(cell)) {
             bury(cell);
@@ -747,7 +775,7 @@ static int64_t lane_age(struct vv_mailbox *mailbox, enum vv_lane lane)
     for (uint32_t i = 0; i < mailbox->capacity; i++) {
         struct vv_cell *cell = cell_at(mailbox, lane, head + i);
 
-        if (turn_of(cell) != turn_free(mailbox, head + i) + 1) {
+        if (!is_full(mailbox, cell, head + i)) {
             return 0;
         }
         if (!is_dead(cell)) {

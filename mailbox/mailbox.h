@@ -40,7 +40,8 @@ struct vv_space {
 struct vv_mailbox {
     /* atomic; producers */
     VV_CACHELINE_ALIGNED _Atomic uint64_t tail; /* closed | own | pool */
-    _Atomic uint32_t released_seen;
+    _Atomic uint32_t released_seen; /* as far as producers have looked */
+    _Atomic uint32_t head_seen[VV_LANE_COUNT];
     /* atomic; consumers. The heads and released change under the role only */
     VV_CACHELINE_ALIGNED _Atomic uint32_t role;
     _Atomic uint32_t released;
@@ -85,6 +86,10 @@ enum vv_take {
  * messages and tombstones on the way are dealt with. wait: for the role. */
 enum vv_take vv_mailbox_take(struct vv_mailbox *mailbox, enum vv_lane lane,
                              bool wait, struct vv_message *message);
+
+/* Whether a lane's next message can be taken. A hint, and cheap to ask again and
+ * again: it does not touch what producers write until they have written it. */
+bool vv_mailbox_ready(const struct vv_mailbox *mailbox, enum vv_lane lane);
 
 /* Whether a lane has cells that were not passed. Orders after it what the
  * parking protocol needs: see crew.c. */
