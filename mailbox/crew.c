@@ -209,6 +209,7 @@ void vv_crew_call_attention(struct vv_crew *crew, uint32_t index)
     atomic_store_explicit(&crew->seats[index]->attention, 1,
                           memory_order_seq_cst);
     vv_crew_notify_seat(crew, index);
+    vv_unpark(&crew->seats[index]->attention, 1);
 }
 
 void vv_crew_suspend(struct vv_crew *crew, bool suspended)
@@ -266,9 +267,7 @@ static bool take_from_siblings(struct vv_seat *seat, struct vv_message *message)
         struct vv_mailbox *mailbox =
             crew->seats[(seat->index + i) % used]->mailbox;
 
-        if (vv_mailbox_has(mailbox, VV_LANE_POOL) &&
-            vv_mailbox_take(mailbox, VV_LANE_POOL, false, message) ==
-                VV_TAKE_ONE) {
+        if (vv_mailbox_take(mailbox, VV_LANE_POOL, message)) {
             /* relaxed: a statistic of one writer. */
             atomic_fetch_add_explicit(&seat->taken, 1, memory_order_relaxed);
             return true;
@@ -284,10 +283,8 @@ static bool take_from_own(struct vv_seat *seat, struct vv_message *message)
     enum vv_lane second =
         first == VV_LANE_POOL ? VV_LANE_OWN : VV_LANE_POOL;
 
-    return vv_mailbox_take(seat->mailbox, first, true, message) ==
-               VV_TAKE_ONE ||
-           vv_mailbox_take(seat->mailbox, second, true, message) ==
-               VV_TAKE_ONE;
+    return vv_mailbox_take(seat->mailbox, first, message) ||
+           vv_mailbox_take(seat->mailbox, second, message);
 }
 
 /* A searcher found work: it stops searching, and sees to what is left. */
@@ -321,8 +318,7 @@ bool vv_crew_take(struct vv_seat *seat, struct vv_message *message)
 
 bool vv_crew_take_own(struct vv_seat *seat, struct vv_message *message)
 {
-    return vv_mailbox_take(seat->mailbox, VV_LANE_OWN, true, message) ==
-           VV_TAKE_ONE;
+    return vv_mailbox_take(seat->mailbox, VV_LANE_OWN, message);
 }
 
 bool vv_crew_take_attention(struct vv_seat *seat)
@@ -334,6 +330,16 @@ bool vv_crew_take_attention(struct vv_seat *seat)
      * at the next time. */
     return atomic_exchange_explicit(&seat->attention, 0,
                                     memory_order_seq_cst) != 0;
+}
+
+bool vv_crew_wait_for_attention(struct vv_seat *seat, int64_t deadline_ns)
+{
+    while (!has_attention(seat)) {
+        if (!vv_park(&seat->attention, 0, deadline_ns)) {
+            return has_attention(seat);
+        }
+    }
+    return true;
 }
 
 void vv_crew_stop_searching(struct vv_seat *seat)
@@ -454,7 +460,7 @@ bool vv_crew_rest(struct vv_seat *seat, int64_t deadline_ns)
     }
     vv_crew_poke_quiet(crew);
     if (something_for(seat) && vv_idle_clear(&crew->idle, seat->index)) {
-        /* I3, or a sibling has the role of the mailbox with the message. */
+        /* I3, or the message stands in a lane that is frozen. */
         if (++seat->fruitless % 32 == 0) {
             vv_cpu_yield();
         }
@@ -595,12 +601,12 @@ int vv_crew_wait_quiet(struct vv_crew *crew, int64_t deadline_ns,
 
         /* Orders the counts after the workers' idle bits. */
         (void)vv_idle_first(&crew->idle);
-        if (vv_crew_is_quiet(crew)) {
-            result = 1;
-            break;
-        }
         if (stop(ctx)) {
             result = -1;
+            break;
+        }
+        if (vv_crew_is_quiet(crew)) {
+            result = 1;
             break;
         }
         if (!in_time) {

@@ -138,6 +138,9 @@ bool vv_crew_take_own(struct vv_seat *seat, struct vv_message *message);
 /* Whether there is something besides messages to look at; asked once. */
 bool vv_crew_take_attention(struct vv_seat *seat);
 
+/* Sleep until there is; false: the deadline passed. No message wakes it. */
+bool vv_crew_wait_for_attention(struct vv_seat *seat, int64_t deadline_ns);
+
 /* The message taken last has come to its end. */
 void vv_crew_finished(struct vv_seat *seat);
 

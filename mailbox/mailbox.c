@@ -3,41 +3,44 @@
  *
  * Model.    Two rings of cells, the pool lane and the own lane. A cell's turn is
  *           the lap for which it is full, counted from 1; zeroed memory is an
- *           empty ring. Consumers never write to cells: a line travels from the
- *           producer to the consumer and is not sent back.
+ *           empty ring. Takers never write to cells: a line travels from the
+ *           producer to the taker and is not sent back.
  *             tail   one word: closed bit, own index, pool index (31 bits each)
- *             head   per lane, 64 bits; moved by whoever has the role, after
- *                    the cell was copied: what is behind it is free
- *           Producers look at the head only when the one they remember
+ *             head   per lane: frozen bit, index (63 bits); what is behind it
+ *                    is free
+ *           queued = tails - heads - (credited - buried), at most depth.
+ *           Producers look at the heads only when what they remember of them
  *           (head_seen, released_seen) leaves no room.
- *           queued = (tails - released - credited), never more than depth.
- * Threads.  put: any. take, drop, flush, cancel, compact: whoever has the role,
- *           a spin lock held for the time of copying a cell (or, for the rare
- *           ones, of walking the rings), never over a handler or a system call.
+ * Threads.  put, take, drop, flush, credit, close: any, lock-free. cancel_owner,
+ *           oldest_age and compaction freeze a lane while they walk over it:
+ *           takers fail meanwhile, producers do not notice.
  * Invariants.
  *   I1 A CAS on tail admits a message: closed, the bound and that the cell is
  *      free were checked for the very tail it replaces, and it gives the cell to
  *      the producer. Nothing is accepted after close.
- *   I2 released counts messages taken or dropped, credited those that became
- *      tombstones. A message is counted by exactly one of them: the state step
- *      of its reply slot decides who.
- *   I3 A tombstone still fills a cell. When the bound has room but the ring does
+ *   I2 A taker copies the cell at the head, then moves the head by a CAS. If the
+ *      CAS succeeds nobody else took the message, and nobody wrote the cell in
+ *      between, since producers do not come past the head. Else it throws the
+ *      copy away; that is why cells are atomic, word by word.
+ *   I3 Heads count messages that were passed, credited those that became
+ *      tombstones before, buried those that were both. The state step of the
+ *      reply slot decides who ends a message. For the instant between passing a
+ *      tombstone and counting it buried, the bound may be exceeded by that one.
+ *   I4 A tombstone still fills a cell. When the bound has room but the ring does
  *      not, compaction pushes the tombstones out of it.
  * Sync.     mailbox.turn: a full turn publishes the cell to its taker.
  *           mailbox.head: gives the cells behind it back to producers, also to
  *           those who learn it from another producer (head_seen).
- *           mailbox.role: whoever takes the role sees what its predecessor did.
  *           mailbox.tail: the total order between "I put a message" and "I go
  *           to sleep"; see crew.c.
- *           mailbox.room: released and credited are published to producers.
- * Room.     A producer that finds no room sets WANTED in the role word and
- *           looks again. A consumer gives the role back by a read-modify-write,
- *           so either the producer came first and the consumer sees WANTED, or
- *           the consumer came first and the producer sees the room.
+ *           mailbox.wanted: a producer that finds no room sets it and looks
+ *           again; a taker moves the head (or credits) and looks at it. All
+ *           seq_cst, so one of them sees the other.
  * Failure.  None after init: nothing is allocated.
- * Rejected. One ring for both lanes (a sibling would search it). Claims of many
- *           cells at once (a message would wait behind a slow handler, or need
- *           a second queue to be taken from). */
+ * Rejected. One ring for both lanes (a sibling would search it). A lock for the
+ *           consuming side (two atomic operations per message instead of one,
+ *           and a taker that loses its CPU would stop the others). Claims of
+ *           many cells at once (a message would wait behind a slow handler). */
 #include "mailbox/mailbox.h"
 
 #include <vivero/error.h>
@@ -58,8 +61,7 @@
  * waits for what this one writes, and a cell comes from another CPU's cache. */
 #define PREFETCH_CELLS 32
 
-#define HELD UINT32_C(1)
-#define WANTED UINT32_C(2)
+#define FROZEN (UINT64_C(1) << 63)
 
 /* ---- Words ---------------------------------------------------------------- */
 
@@ -91,25 +93,32 @@ static struct vv_cell *cell_at(const struct vv_mailbox *mailbox,
 
 /* The turn of the cell at an index when it is full: the lap, from 1. Indices
  * wrap at 2^31; a cell holds its last lap's turn or none, so that is enough. */
-static uint32_t turn_full(const struct vv_mailbox *mailbox, uint32_t index)
+static uint32_t turn_full(const struct vv_mailbox *mailbox, uint64_t index)
 {
-    return ((index & INDEX_MASK) >> mailbox->shift) + 1;
+    return (((uint32_t)index & INDEX_MASK) >> mailbox->shift) + 1;
 }
 
-static bool is_full(const struct vv_mailbox *mailbox,
-                    const struct vv_cell *cell, uint32_t index)
+static uint64_t stamp_of(const struct vv_cell *cell)
 {
-    /* sync(mailbox.turn): its producer has written it. */
-    return atomic_load_explicit(&cell->turn, memory_order_acquire) ==
-           turn_full(mailbox, index);
+    /* sync(mailbox.turn): its producer has written the rest. */
+    return atomic_load_explicit(&cell->stamp, memory_order_acquire);
 }
 
-static void set_full(const struct vv_mailbox *mailbox, struct vv_cell *cell,
-                     uint32_t index)
+static void set_stamp(struct vv_cell *cell, uint32_t turn, uint32_t mark)
 {
     /* sync(mailbox.turn): the cell is its taker's. */
-    atomic_store_explicit(&cell->turn, turn_full(mailbox, index),
+    atomic_store_explicit(&cell->stamp, (uint64_t)turn << 32 | mark,
                           memory_order_release);
+}
+
+static uint32_t turn_of(uint64_t stamp)
+{
+    return (uint32_t)(stamp >> 32);
+}
+
+static uint32_t mark_of(uint64_t stamp)
+{
+    return (uint32_t)stamp;
 }
 
 static uint64_t load_tail(const struct vv_mailbox *mailbox)
@@ -120,74 +129,47 @@ static uint64_t load_tail(const struct vv_mailbox *mailbox)
     return atomic_load_explicit(&mailbox->tail, memory_order_seq_cst);
 }
 
+/* The head word of a lane, with its frozen bit. */
+static uint64_t load_head_word(const struct vv_mailbox *mailbox,
+                               enum vv_lane lane)
+{
+    /* sync(mailbox.head): the cells behind it were copied by their takers;
+     * seq_cst for mailbox.wanted: total order, see there. */
+    return atomic_load_explicit(&mailbox->head[lane], memory_order_seq_cst);
+}
+
 static uint64_t load_head(const struct vv_mailbox *mailbox, enum vv_lane lane)
 {
-    /* relaxed: exact for the holder of the role, a hint for others. */
-    return atomic_load_explicit(&mailbox->head[lane], memory_order_relaxed);
+    return load_head_word(mailbox, lane) & ~FROZEN;
 }
 
+/* What makes room: all that was passed or became a tombstone, once. */
 static uint32_t load_released(const struct vv_mailbox *mailbox)
 {
-    /* sync(mailbox.room): the cells behind these counts were given back. */
-    uint32_t taken =
-        atomic_load_explicit(&mailbox->released, memory_order_acquire);
+    /* sync(mailbox.wanted): seq_cst, total order with credit(). */
+    uint32_t credited =
+        atomic_load_explicit(&mailbox->credited, memory_order_seq_cst);
+    /* sync(mailbox.wanted): seq_cst, as above. */
+    uint32_t buried =
+        atomic_load_explicit(&mailbox->buried, memory_order_seq_cst);
 
-    /* sync(mailbox.credit): seq_cst, total order because the one who credits
-     * then looks for WANTED, and the one who wants first says so. */
-    return taken +
-           atomic_load_explicit(&mailbox->credited, memory_order_seq_cst);
+    return (uint32_t)load_head(mailbox, VV_LANE_POOL) +
+           (uint32_t)load_head(mailbox, VV_LANE_OWN) + credited - buried;
 }
 
-/* ---- The role -------------------------------------------------------------- */
+/* ---- Room ------------------------------------------------------------------- */
 
-static bool role_try(struct vv_mailbox *mailbox)
+static bool is_wanted(const struct vv_mailbox *mailbox)
 {
-    /* relaxed: only a guess for the exchange. */
-    uint32_t word =
-        atomic_load_explicit(&mailbox->role, memory_order_relaxed) & ~HELD;
-
-    /* sync(mailbox.role): what the previous holder did. */
-    return atomic_compare_exchange_strong_explicit(
-        &mailbox->role, &word, word | HELD, memory_order_acquire,
-        memory_order_relaxed /* relaxed: failed, nothing follows */);
-}
-
-static void role_take(struct vv_mailbox *mailbox)
-{
-    for (uint32_t looks = 0; !role_try(mailbox); looks++) {
-        if (looks < 64) {
-            vv_cpu_relax();
-        } else {
-            vv_cpu_yield();
-        }
-    }
-}
-
-/* Gives the role back; wakes producers if they asked and there is room. */
-static void role_give(struct vv_mailbox *mailbox)
-{
-    /* sync(mailbox.role): to the next holder, and to producers that set WANTED
-     * and then look for room. */
-    uint32_t word = atomic_fetch_sub_explicit(&mailbox->role, HELD,
-                                              memory_order_acq_rel);
-
-    if (__builtin_expect((word & WANTED) != 0, 0) &&
-        vv_mailbox_queued(mailbox) <= mailbox->depth / 2) {
-        /* sync(mailbox.role): one wakes, the others see it was done. */
-        word = atomic_fetch_and_explicit(&mailbox->role, ~WANTED,
-                                         memory_order_acq_rel);
-        if ((word & WANTED) != 0) {
-            vv_space_wake(mailbox->space);
-        }
-    }
+    /* sync(mailbox.wanted): seq_cst, total order: the looker made room first,
+     * whoever wants room said so first and then looks for it. */
+    return atomic_load_explicit(&mailbox->wanted, memory_order_seq_cst) != 0;
 }
 
 void vv_mailbox_want_room(struct vv_mailbox *mailbox)
 {
-    /* sync(mailbox.role): sees the room made by every earlier holder; seq_cst
-     * for the order with credits: total order because both sides write first
-     * and look then. */
-    atomic_fetch_or_explicit(&mailbox->role, WANTED, memory_order_seq_cst);
+    /* sync(mailbox.wanted): seq_cst, as above. */
+    atomic_store_explicit(&mailbox->wanted, 1, memory_order_seq_cst);
 }
 
 void vv_space_wake(struct vv_space *space)
@@ -195,6 +177,46 @@ void vv_space_wake(struct vv_space *space)
     /* sync(space.sequence): sleepers look at the mailboxes again. */
     atomic_fetch_add_explicit(&space->sequence, 1, memory_order_release);
     vv_unpark(&space->sequence, VV_UNPARK_ALL);
+}
+
+/* Room was made: wake who waits for it, not at every cell but when the mailbox
+ * is half empty. */
+static void offer_room(struct vv_mailbox *mailbox)
+{
+    if (__builtin_expect(is_wanted(mailbox), 0) &&
+        vv_mailbox_queued(mailbox) <= mailbox->depth / 2 &&
+        /* sync(mailbox.wanted): seq_cst; one wakes for all. */
+        atomic_exchange_explicit(&mailbox->wanted, 0, memory_order_seq_cst) !=
+            0) {
+        vv_space_wake(mailbox->space);
+    }
+}
+
+/* ---- Frozen lanes ------------------------------------------------------------- */
+
+/* Takers fail until thaw(). Returns the head. */
+static uint64_t freeze(struct vv_mailbox *mailbox, enum vv_lane lane)
+{
+    uint64_t head = load_head(mailbox, lane);
+
+    /* sync(mailbox.head): seq_cst as every change of it; what the last taker
+     * did is over. */
+    while (!atomic_compare_exchange_weak_explicit(
+        &mailbox->head[lane], &head, head | FROZEN, memory_order_seq_cst,
+        memory_order_seq_cst)) {
+        if ((head & FROZEN) != 0) {
+            vv_cpu_yield(); /* for one walk of somebody else */
+            head &= ~FROZEN;
+        }
+    }
+    return head;
+}
+
+static void thaw(struct vv_mailbox *mailbox, enum vv_lane lane, uint64_t head)
+{
+    /* sync(mailbox.head): what was done to the cells; seq_cst as above. */
+    atomic_store_explicit(&mailbox->head[lane], head, memory_order_seq_cst);
+    offer_room(mailbox);
 }
 
 /* ---- Life ------------------------------------------------------------------ */
@@ -238,26 +260,95 @@ static uint32_t now_mark(void)
     return (uint32_t)(vv_clock_coarse() / 1000000) << VV_MARK_SHIFT;
 }
 
-static void fill_cell(struct vv_cell *cell, const struct vv_message *message,
-                      const void *in, uint32_t mark)
+static void set_word(struct vv_cell *cell, size_t i, uint64_t word)
 {
-    unsigned char *bytes = cell->bytes;
+    /* relaxed: published by the stamp. */
+    atomic_store_explicit(&cell->words[i], word, memory_order_relaxed);
+}
 
-    cell->operation = message->operation;
+static uint64_t get_word(const struct vv_cell *cell, size_t i)
+{
+    /* relaxed: after the stamp; what is torn is thrown away (I2). */
+    return atomic_load_explicit(&cell->words[i], memory_order_relaxed);
+}
+
+static void set_operation(struct vv_cell *cell,
+                          const struct vivero_operation *operation)
+{
+    /* relaxed: published by the stamp. */
+    atomic_store_explicit(&cell->operation, operation, memory_order_relaxed);
+}
+
+static const struct vivero_operation *get_operation(const struct vv_cell *cell)
+{
+    /* relaxed: as in get_word(). */
+    return atomic_load_explicit(&cell->operation, memory_order_relaxed);
+}
+
+/* A message as it stands in a cell. */
+struct image {
+    uint32_t mark;
+    uint64_t words[VV_CELL_WORDS];
+};
+
+static void draw_image(struct image *image, const struct vv_message *message,
+                       const void *in, uint32_t mark)
+{
+    uint32_t size = message->operation->in_size;
+    unsigned char *bytes = (unsigned char *)image->words;
+
+    image->mark = mark;
     if (message->reply != NULL) {
-        mark |= VV_MESSAGE_REPLY;
-        memcpy(bytes, &message->reply, sizeof(message->reply));
-        bytes += VV_ARGS_MAX - VV_ARGS_MAX_CALL;
+        image->mark |= VV_MESSAGE_REPLY;
+        image->words[0] = (uint64_t)(uintptr_t)message->reply;
+        bytes += sizeof(uint64_t);
     }
     if (message->box != NULL) {
-        mark |= VV_MESSAGE_BOXED;
+        image->mark |= VV_MESSAGE_BOXED;
         if (message->reply == NULL) {
-            memcpy(bytes, &message->box, sizeof(message->box));
+            image->words[0] = (uint64_t)(uintptr_t)message->box;
         }
-    } else if (message->operation->in_size > 0) {
-        memcpy(bytes, in, message->operation->in_size);
+    } else if (size == sizeof(uint64_t)) {
+        memcpy(bytes, in, sizeof(uint64_t)); /* one number: no call */
+    } else if (size > 0) {
+        memcpy(bytes, in, size);
     }
-    cell->mark = mark;
+}
+
+/* The words that an image of this message uses. */
+static size_t words_used(const struct vv_message *message)
+{
+    size_t bytes = message->box != NULL ? 0 : message->operation->in_size;
+
+    if (message->reply != NULL || message->box != NULL) {
+        bytes += sizeof(uint64_t);
+    }
+    return (bytes + sizeof(uint64_t) - 1) / sizeof(uint64_t);
+}
+
+static void fill_cell(const struct vv_mailbox *mailbox, struct vv_cell *cell,
+                      uint32_t index, const struct vv_message *message,
+                      const void *in, uint32_t mark)
+{
+    size_t used = words_used(message);
+    struct image image;
+
+    image.words[used > 0 ? used - 1 : 0] = 0; /* the last one's padding */
+    draw_image(&image, message, in, mark);
+    set_operation(cell, message->operation);
+    for (size_t i = 0; i < used; i++) {
+        set_word(cell, i, image.words[i]);
+    }
+    set_stamp(cell, turn_full(mailbox, index), image.mark);
+}
+
+/* Admitted and not released. Below nothing when the tail is older than the rest,
+ * or a tombstone was just passed and not yet counted as buried: nothing then. */
+static uint32_t difference(uint64_t tail, uint32_t released)
+{
+    uint32_t queued = (admitted(tail) - released) & INDEX_MASK;
+
+    return queued > INDEX_MASK / 2 ? 0 : queued;
 }
 
 /* How many of count the bound admits. */
@@ -267,19 +358,17 @@ static uint32_t room_for(struct vv_mailbox *mailbox, uint64_t tail,
     /* relaxed: too small a number only makes us look at the true one. */
     uint32_t released = atomic_load_explicit(&mailbox->released_seen,
                                              memory_order_relaxed);
-    uint32_t queued = (admitted(tail) - released) & INDEX_MASK;
+    uint32_t queued = difference(tail, released);
 
     if (queued + count > mailbox->depth) {
         released = load_released(mailbox);
         /* relaxed: a hint for the next producer. */
         atomic_store_explicit(&mailbox->released_seen, released,
                               memory_order_relaxed);
-        queued = (admitted(tail) - released) & INDEX_MASK;
-        /* A tail older than released makes the difference wrap: it is stale,
-         * and the CAS with it fails. */
-        if (queued > mailbox->depth) {
-            return 0;
-        }
+        queued = difference(tail, released);
+    }
+    if (queued >= mailbox->depth) {
+        return 0;
     }
     return mailbox->depth - queued < count ? mailbox->depth - queued
                                            : (uint32_t)count;
@@ -295,9 +384,7 @@ static uint32_t cells_free(struct vv_mailbox *mailbox, enum vv_lane lane,
     uint32_t used = (index - head) & INDEX_MASK;
 
     if (used + count > mailbox->capacity) {
-        /* sync(mailbox.head): as above. */
-        head = (uint32_t)atomic_load_explicit(&mailbox->head[lane],
-                                              memory_order_acquire);
+        head = (uint32_t)load_head(mailbox, lane);
         /* sync(mailbox.head): and tells other producers. */
         atomic_store_explicit(&mailbox->head_seen[lane], head,
                               memory_order_release);
@@ -376,8 +463,7 @@ enum vv_put vv_mailbox_put(struct vv_mailbox *mailbox, enum vv_lane lane,
 
         __builtin_prefetch(cell_at(mailbox, lane, index + i + PREFETCH_CELLS),
                            1, 3);
-        fill_cell(cell, message, in, mark);
-        set_full(mailbox, cell, index + i);
+        fill_cell(mailbox, cell, index + i, message, in, mark);
         in = (const unsigned char *)in + message->operation->in_size;
     }
     *done = fit;
@@ -386,30 +472,33 @@ enum vv_put vv_mailbox_put(struct vv_mailbox *mailbox, enum vv_lane lane,
 
 /* ---- Taking ------------------------------------------------------------------ */
 
-static struct vv_reply *reply_of(const struct vv_cell *cell)
+static struct vv_reply *reply_of(const struct vv_cell *cell, uint32_t mark)
 {
-    struct vv_reply *reply = NULL;
-
-    if ((cell->mark & VV_MESSAGE_REPLY) != 0) {
-        memcpy(&reply, cell->bytes, sizeof(reply));
-    }
-    return reply;
+    return (mark & VV_MESSAGE_REPLY) != 0
+               ? (struct vv_reply *)(uintptr_t)get_word(cell, 0)
+               : NULL;
 }
 
 /* All but the box of a message with a reply slot: that is the slot's. */
-static void copy_out(const struct vv_cell *cell, struct vv_message *message)
+static void copy_out(const struct vv_cell *cell, uint32_t mark,
+                     struct vv_message *message)
 {
-    message->operation = cell->operation;
-    message->mark = cell->mark;
-    message->reply = reply_of(cell);
+    uint64_t words[VV_CELL_WORDS];
+
+    message->operation = get_operation(cell);
+    message->mark = mark;
+    message->reply = NULL;
     message->box = NULL;
-    if (message->reply != NULL) {
-        memcpy(message->args, cell->bytes + VV_ARGS_MAX - VV_ARGS_MAX_CALL,
-               VV_ARGS_MAX_CALL);
-    } else if ((cell->mark & VV_MESSAGE_BOXED) != 0) {
-        memcpy(&message->box, cell->bytes, sizeof(message->box));
+    for (size_t i = 0; i < VV_CELL_WORDS; i++) {
+        words[i] = get_word(cell, i);
+    }
+    if ((mark & VV_MESSAGE_REPLY) != 0) {
+        message->reply = (struct vv_reply *)(uintptr_t)words[0];
+        memcpy(message->args, words + 1, VV_ARGS_MAX_CALL);
+    } else if ((mark & VV_MESSAGE_BOXED) != 0) {
+        message->box = (struct vv_box *)(uintptr_t)words[0];
     } else {
-        memcpy(message->args, cell->bytes, VV_ARGS_MAX);
+        memcpy(message->args, words, VV_ARGS_MAX);
     }
 }
 
@@ -419,39 +508,16 @@ void vv_message_fini(struct vv_message *message)
     message->box = NULL;
 }
 
-/* The next cell of a lane that is full, or NULL. Exact under the role. */
-static struct vv_cell *front(const struct vv_mailbox *mailbox,
-                             enum vv_lane lane)
-{
-    uint32_t index = (uint32_t)load_head(mailbox, lane);
-    struct vv_cell *cell = cell_at(mailbox, lane, index);
-
-    return is_full(mailbox, cell, index) ? cell : NULL;
-}
-
-/* Give the front cell back to the producers. Under the role. */
-static void pass(struct vv_mailbox *mailbox, enum vv_lane lane)
-{
-    /* sync(mailbox.head): the cell has been copied. */
-    atomic_store_explicit(&mailbox->head[lane], load_head(mailbox, lane) + 1,
-                          memory_order_release);
-}
-
-static void release_one(struct vv_mailbox *mailbox)
-{
-    /* relaxed: only the holder of the role writes it. */
-    uint32_t released =
-        atomic_load_explicit(&mailbox->released, memory_order_relaxed);
-
-    /* sync(mailbox.room): the cell is free. */
-    atomic_store_explicit(&mailbox->released, released + 1,
-                          memory_order_release);
-}
-
 static void count_settled(struct vv_mailbox *mailbox, enum vv_settled how)
 {
     /* sync(mailbox.settled): whoever sees all messages settled may free. */
     atomic_fetch_add_explicit(&mailbox->settled[how], 1, memory_order_release);
+}
+
+static void count_buried(struct vv_mailbox *mailbox)
+{
+    /* sync(mailbox.wanted): seq_cst as credited. */
+    atomic_fetch_add_explicit(&mailbox->buried, 1, memory_order_seq_cst);
 }
 
 static bool is_expired(const struct vv_reply *reply)
@@ -460,37 +526,41 @@ static bool is_expired(const struct vv_reply *reply)
            reply->deadline_ns <= vivero_now();
 }
 
-/* Copy the front message out and pass its cell. True: it has begun and counts;
- * false: it was a tombstone. Under the role. */
-static bool begin_front(struct vv_mailbox *mailbox, enum vv_lane lane,
-                        struct vv_cell *cell, struct vv_message *message)
+/* Copy the message at the head and pass it: I2. False: none is ready. */
+static bool pass_one(struct vv_mailbox *mailbox, enum vv_lane lane,
+                     struct vv_message *message)
 {
-    bool live = (cell->mark & VV_MESSAGE_HOLE) == 0;
+    uint64_t head = load_head_word(mailbox, lane);
 
-    if (live) {
-        copy_out(cell, message);
-        live = message->reply == NULL ||
-               vv_reply_begin(message->reply, &message->generation,
-                              &message->box);
-    }
-    pass(mailbox, lane);
-    if (live) {
-        release_one(mailbox);
-    }
-    return live;
-}
+    for (;;) {
+        const struct vv_cell *cell = cell_at(mailbox, lane, (uint32_t)head);
+        uint64_t stamp = stamp_of(cell);
 
-/* The next message that counts. Under the role. */
-static bool next_live(struct vv_mailbox *mailbox, enum vv_lane lane,
-                      struct vv_message *message)
-{
-    struct vv_cell *cell;
-
-    while ((cell = front(mailbox, lane)) != NULL) {
-        if (begin_front(mailbox, lane, cell, message)) {
+        if ((head & FROZEN) != 0 ||
+            turn_of(stamp) != turn_full(mailbox, head)) {
+            return false;
+        }
+        copy_out(cell, mark_of(stamp), message);
+        /* sync(mailbox.head): the cell has been copied; seq_cst for
+         * mailbox.wanted. */
+        if (atomic_compare_exchange_weak_explicit(
+                &mailbox->head[lane], &head, head + 1, memory_order_seq_cst,
+                memory_order_seq_cst)) {
             return true;
         }
     }
+}
+
+/* Whether the message just passed counts; what is no message is buried. */
+static bool begin(struct vv_mailbox *mailbox, struct vv_message *message)
+{
+    if ((message->mark & VV_MESSAGE_HOLE) == 0 &&
+        (message->reply == NULL ||
+         vv_reply_begin(message->reply, &message->generation,
+                        &message->box))) {
+        return true;
+    }
+    count_buried(mailbox);
     return false;
 }
 
@@ -506,38 +576,39 @@ static void end_message(struct vv_mailbox *mailbox, struct vv_message *message,
     count_settled(mailbox, how);
 }
 
-enum vv_take vv_mailbox_take(struct vv_mailbox *mailbox, enum vv_lane lane,
-                             bool wait, struct vv_message *message)
+/* The next message that has not ended. */
+static bool next_live(struct vv_mailbox *mailbox, enum vv_lane lane,
+                      struct vv_message *message)
 {
-    for (;;) {
-        bool found;
+    while (pass_one(mailbox, lane, message)) {
+        offer_room(mailbox);
+        if (begin(mailbox, message)) {
+            return true;
+        }
+    }
+    return false;
+}
 
-        /* Without the role only a hint, but a cheap one: an empty lane's cell
-         * is in our cache. */
-        if (front(mailbox, lane) == NULL) {
-            return VV_TAKE_NONE;
-        }
-        if (wait) {
-            role_take(mailbox);
-        } else if (!role_try(mailbox)) {
-            return VV_TAKE_BUSY;
-        }
-        found = next_live(mailbox, lane, message);
-        role_give(mailbox);
-        if (!found) {
-            return VV_TAKE_NONE;
-        }
+bool vv_mailbox_take(struct vv_mailbox *mailbox, enum vv_lane lane,
+                     struct vv_message *message)
+{
+    while (next_live(mailbox, lane, message)) {
         if (message->reply == NULL || !is_expired(message->reply)) {
-            return VV_TAKE_ONE;
+            return true;
         }
         end_message(mailbox, message, VIVERO_E_TIMED_OUT, NULL,
                     VV_SETTLED_EXPIRED);
     }
+    return false;
 }
 
 bool vv_mailbox_ready(const struct vv_mailbox *mailbox, enum vv_lane lane)
 {
-    return front(mailbox, lane) != NULL;
+    uint64_t head = load_head_word(mailbox, lane);
+
+    return (head & FROZEN) == 0 &&
+           turn_of(stamp_of(cell_at(mailbox, lane, (uint32_t)head))) ==
+               turn_full(mailbox, head);
 }
 
 bool vv_mailbox_has(const struct vv_mailbox *mailbox, enum vv_lane lane)
@@ -553,15 +624,12 @@ bool vv_mailbox_drop(struct vv_mailbox *mailbox, enum vv_lane lane, int result,
                      enum vv_settled how)
 {
     struct vv_message message;
-    bool found;
 
-    role_take(mailbox);
-    found = next_live(mailbox, lane, &message);
-    role_give(mailbox);
-    if (found) {
-        end_message(mailbox, &message, result, NULL, how);
+    if (!next_live(mailbox, lane, &message)) {
+        return false;
     }
-    return found;
+    end_message(mailbox, &message, result, NULL, how);
+    return true;
 }
 
 static uint64_t lane_accepted(const struct vv_mailbox *mailbox,
@@ -584,12 +652,7 @@ uint32_t vv_mailbox_flush_lane(struct vv_mailbox *mailbox, enum vv_lane lane,
     uint32_t count = 0;
 
     while (load_head(mailbox, lane) < until) {
-        bool found;
-
-        role_take(mailbox);
-        found = next_live(mailbox, lane, &message);
-        role_give(mailbox);
-        if (found) {
+        if (next_live(mailbox, lane, &message)) {
             end_message(mailbox, &message, result, exit, how);
             count++;
         } else if (load_head(mailbox, lane) < until) {
@@ -606,37 +669,54 @@ uint32_t vv_mailbox_flush(struct vv_mailbox *mailbox, int result,
            vv_mailbox_flush_lane(mailbox, VV_LANE_POOL, result, exit, how);
 }
 
-/* Walk the full cells of a lane. Under the role. */
+/* The cell at an index of a frozen lane, if it is full; and its mark. */
+static struct vv_cell *full_cell(const struct vv_mailbox *mailbox,
+                                 enum vv_lane lane, uint64_t index,
+                                 uint32_t *mark)
+{
+    struct vv_cell *cell = cell_at(mailbox, lane, (uint32_t)index);
+    uint64_t stamp = stamp_of(cell);
+
+    *mark = mark_of(stamp);
+    return turn_of(stamp) == turn_full(mailbox, index) ? cell : NULL;
+}
+
+/* The cells a walk over a lane has to look at. */
+static uint32_t lane_length(const struct vv_mailbox *mailbox,
+                            enum vv_lane lane, uint64_t head)
+{
+    return (tail_index(load_tail(mailbox), lane) - (uint32_t)head) &
+           INDEX_MASK;
+}
+
 static uint32_t cut_lane(struct vv_mailbox *mailbox, enum vv_lane lane,
                          const void *owner)
 {
-    uint32_t head = (uint32_t)load_head(mailbox, lane);
+    uint64_t head = freeze(mailbox, lane);
+    uint32_t length = lane_length(mailbox, lane, head);
     uint32_t count = 0;
 
-    for (uint32_t i = 0; i < mailbox->capacity; i++) {
-        struct vv_cell *cell = cell_at(mailbox, lane, head + i);
-        struct vv_reply *reply;
+    for (uint32_t i = 0; i < length; i++) {
+        uint32_t mark;
+        const struct vv_cell *cell = full_cell(mailbox, lane, head + i, &mark);
+        struct vv_reply *reply =
+            cell != NULL && (mark & VV_MESSAGE_HOLE) == 0
+                ? reply_of(cell, mark)
+                : NULL;
 
-        if (!is_full(mailbox, cell, head + i)) {
-            continue;
-        }
-        reply = reply_of(cell);
-        if (reply != NULL && (cell->mark & VV_MESSAGE_HOLE) == 0 &&
-            reply->owner == owner && vv_reply_cut(reply)) {
+        if (reply != NULL && reply->owner == owner && vv_reply_cut(reply)) {
             count++;
         }
     }
+    thaw(mailbox, lane, head);
     return count;
 }
 
 uint32_t vv_mailbox_cancel_owner(struct vv_mailbox *mailbox, const void *owner)
 {
-    uint32_t count;
+    uint32_t count = cut_lane(mailbox, VV_LANE_OWN, owner) +
+                     cut_lane(mailbox, VV_LANE_POOL, owner);
 
-    role_take(mailbox);
-    count = cut_lane(mailbox, VV_LANE_OWN, owner) +
-            cut_lane(mailbox, VV_LANE_POOL, owner);
-    role_give(mailbox);
     for (uint32_t i = 0; i < count; i++) {
         vv_mailbox_credit(mailbox, VV_SETTLED_CANCELLED);
     }
@@ -646,75 +726,96 @@ uint32_t vv_mailbox_cancel_owner(struct vv_mailbox *mailbox, const void *owner)
 void vv_mailbox_credit(struct vv_mailbox *mailbox, enum vv_settled how)
 {
     count_settled(mailbox, how);
-    /* sync(mailbox.credit): seq_cst, see load_released. */
+    /* sync(mailbox.wanted): seq_cst, total order: room first, then look. */
     atomic_fetch_add_explicit(&mailbox->credited, 1, memory_order_seq_cst);
-    /* sync(mailbox.role): seq_cst, total order because a producer sets WANTED
-     * and then looks for credit. */
-    if ((atomic_load_explicit(&mailbox->role, memory_order_seq_cst) &
-         WANTED) != 0) {
+    /* Not only when half empty: no taker may come for long. */
+    if (is_wanted(mailbox) &&
+        /* sync(mailbox.wanted): seq_cst; one wakes for all. */
+        atomic_exchange_explicit(&mailbox->wanted, 0, memory_order_seq_cst) !=
+            0) {
         vv_space_wake(mailbox->space);
     }
 }
 
 /* ---- Compaction ------------------------------------------------------------------ */
 
-static bool is_dead(const struct vv_cell *cell)
+static bool is_dead(const struct vv_cell *cell, uint32_t mark)
 {
-    const struct vv_reply *reply = reply_of(cell);
+    const struct vv_reply *reply = reply_of(cell, mark);
 
-    return (cell->mark & VV_MESSAGE_HOLE) != 0 ||
+    return (mark & VV_MESSAGE_HOLE) != 0 ||
            (reply != NULL && vv_reply_is_tombstone(reply));
 }
 
-static void bury(struct vv_cell *cell)
+/* Make a hole of it, for good. */
+static void bury(struct vv_mailbox *mailbox, struct vv_cell *cell,
+                 uint64_t index, uint32_t mark)
 {
-    if ((cell->mark & VV_MESSAGE_HOLE) == 0) {
-        vv_reply_bury(reply_of(cell));
+    if ((mark & VV_MESSAGE_HOLE) == 0) {
+        vv_reply_bury(reply_of(cell, mark));
+        set_stamp(cell, turn_full(mailbox, index), VV_MESSAGE_HOLE);
     }
-    cell->mark = VV_MESSAGE_HOLE;
 }
 
-static void move_cell(struct vv_cell *to, struct vv_cell *from)
+static void move_cell(struct vv_mailbox *mailbox, enum vv_lane lane,
+                      uint64_t to, struct vv_cell *from, uint64_t from_index,
+                      uint32_t mark)
 {
-    to->operation = from->operation;
-    to->mark = from->mark;
-    memcpy(to->bytes, from->bytes, sizeof(to->bytes));
-    from->mark = VV_MESSAGE_HOLE;
+    struct vv_cell *cell = cell_at(mailbox, lane, (uint32_t)to);
+
+    set_operation(cell, get_operation(from));
+    for (size_t i = 0; i < VV_CELL_WORDS; i++) {
+        set_word(cell, i, get_word(from, i));
+    }
+    set_stamp(cell, turn_full(mailbox, to), mark);
+    set_stamp(from, turn_full(mailbox, from_index), VV_MESSAGE_HOLE);
 }
 
-/* Push the live messages towards the tail, in order, and pass the holes this
- * leaves at the head. Cells whose producer is still writing stay where they
- * are, and what is older stays behind them. */
-static void compact(struct vv_mailbox *mailbox, enum vv_lane lane)
+/* Push the live messages of a frozen lane towards the tail, in order. Cells
+ * whose producer is still writing stay where they are, and what is older stays
+ * behind them. */
+static void push_to_tail(struct vv_mailbox *mailbox, enum vv_lane lane,
+                         uint64_t head)
 {
-    uint32_t head;
-    uint32_t index;
-    uint32_t to;
-    struct vv_cell *cell;
+    uint64_t index = head + lane_length(mailbox, lane, head);
+    uint64_t to = index;
 
-    role_take(mailbox);
-    head = (uint32_t)load_head(mailbox, lane);
-    index = tail_index(load_tail(mailbox), lane);
-    to = index;
-    while ((index & INDEX_MASK) != (head & INDEX_MASK)) {
-        index--;
-        cell = cell_at(mailbox, lane, index);
-        if (!is_full(mailbox, cell, index)) {
+    while (index-- != head) {
+        uint32_t mark;
+        struct vv_cell *cell = full_cell(mailbox, lane, index, &mark);
+
+        if (cell == NULL) {
             to = index;
-        } else if (is_dead(cell)) {
-            bury(cell);
-        } else {
-            to--;
-            if (to != index) {
-                move_cell(cell_at(mailbox, lane, to), cell);
-            }
+        } else if (is_dead(cell, mark)) {
+            bury(mailbox, cell, index, mark);
+        } else if (--to != index) {
+            move_cell(mailbox, lane, to, cell, index, mark);
         }
     }
-    while ((cell = front(mailbox, lane)) != NULL &&
-           (cell->mark & VV_MESSAGE_HOLE) != 0) {
-        pass(mailbox, lane);
+}
+
+/* Pass the holes at the head of a frozen lane: tombstones that are counted as
+ * passed and as buried at once. Returns the new head. */
+static uint64_t pass_holes(struct vv_mailbox *mailbox, enum vv_lane lane,
+                           uint64_t head)
+{
+    uint32_t length = lane_length(mailbox, lane, head);
+    uint32_t mark;
+
+    while (length-- > 0 && full_cell(mailbox, lane, head, &mark) != NULL &&
+           (mark & VV_MESSAGE_HOLE) != 0) {
+        count_buried(mailbox);
+        head++;
     }
-    role_give(mailbox);
+    return head;
+}
+
+static void compact(struct vv_mailbox *mailbox, enum vv_lane lane)
+{
+    uint64_t head = freeze(mailbox, lane);
+
+    push_to_tail(mailbox, lane, head);
+    thaw(mailbox, lane, pass_holes(mailbox, lane, head));
 }
 
 /* ---- Closing, looking -------------------------------------------------------------- */
@@ -740,9 +841,9 @@ bool vv_mailbox_is_open(const struct vv_mailbox *mailbox)
 uint32_t vv_mailbox_queued(const struct vv_mailbox *mailbox)
 {
     uint32_t released = load_released(mailbox);
-    uint32_t queued = (admitted(load_tail(mailbox)) - released) & INDEX_MASK;
+    uint32_t queued = difference(load_tail(mailbox), released);
 
-    /* A tombstone may be credited before we see the tail that admitted it. */
+    /* The tail may be newer than what was released before it. */
     return queued > mailbox->depth ? mailbox->depth : queued;
 }
 
@@ -759,40 +860,36 @@ uint64_t vv_mailbox_settled(const struct vv_mailbox *mailbox,
     return atomic_load_explicit(&mailbox->settled[how], memory_order_acquire);
 }
 
-static int64_t age_of(const struct vv_cell *cell)
+static int64_t age_of(uint32_t mark)
 {
-    uint32_t age = ((now_mark() - cell->mark) & ~VV_MARK_FLAGS) >>
-                   VV_MARK_SHIFT;
+    uint32_t age = ((now_mark() - mark) & ~VV_MARK_FLAGS) >> VV_MARK_SHIFT;
 
     return (int64_t)age * 1000000;
 }
 
-/* The age of the first live cell of a lane. Under the role. */
+/* The age of the first message of a lane that has not ended. */
 static int64_t lane_age(struct vv_mailbox *mailbox, enum vv_lane lane)
 {
-    uint32_t head = (uint32_t)load_head(mailbox, lane);
+    uint64_t head = freeze(mailbox, lane);
+    uint32_t length = lane_length(mailbox, lane, head);
+    int64_t age = 0;
 
-    for (uint32_t i = 0; i < mailbox->capacity; i++) {
-        struct vv_cell *cell = cell_at(mailbox, lane, head + i);
+    for (uint32_t i = 0; i < length && age == 0; i++) {
+        uint32_t mark;
+        const struct vv_cell *cell = full_cell(mailbox, lane, head + i, &mark);
 
-        if (!is_full(mailbox, cell, head + i)) {
-            return 0;
-        }
-        if (!is_dead(cell)) {
-            return age_of(cell);
+        if (cell != NULL && !is_dead(cell, mark)) {
+            age = age_of(mark) + 1;
         }
     }
-    return 0;
+    thaw(mailbox, lane, head);
+    return age;
 }
 
 int64_t vv_mailbox_oldest_age(struct vv_mailbox *mailbox)
 {
-    int64_t pool;
-    int64_t own;
+    int64_t pool = lane_age(mailbox, VV_LANE_POOL);
+    int64_t own = lane_age(mailbox, VV_LANE_OWN);
 
-    role_take(mailbox);
-    pool = lane_age(mailbox, VV_LANE_POOL);
-    own = lane_age(mailbox, VV_LANE_OWN);
-    role_give(mailbox);
     return pool > own ? pool : own;
 }

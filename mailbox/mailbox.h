@@ -4,10 +4,11 @@
 
 /* One worker's bounded mailbox: two lanes that share one bound.
  *
- *             put  take  drop  cut  close
- *   put        -    -     -     -    -      `-`: any number at once; the
- *   take       -    r     r     r    -      consuming operations take turns
- *   credit     -    -     -     -    -      through the mailbox's role (r) */
+ *             put  take  drop  flush  cancel_owner  credit  close
+ *   all        -    -     -      -        f           -       -
+ *
+ * `-`: any number of threads at once, none waits for another. `f`: freezes a
+ * lane for the time of one walk over it; takers wait, producers do not. */
 
 #include "base/memory.h"
 #include "mailbox/message.h"
@@ -42,12 +43,12 @@ struct vv_mailbox {
     VV_CACHELINE_ALIGNED _Atomic uint64_t tail; /* closed | own | pool */
     _Atomic uint32_t released_seen; /* as far as producers have looked */
     _Atomic uint32_t head_seen[VV_LANE_COUNT];
-    /* atomic; consumers. The heads and released change under the role only */
-    VV_CACHELINE_ALIGNED _Atomic uint32_t role;
-    _Atomic uint32_t released;
-    _Atomic uint64_t head[VV_LANE_COUNT];
+    /* atomic; consumers */
+    VV_CACHELINE_ALIGNED _Atomic uint64_t head[VV_LANE_COUNT];
+    _Atomic uint32_t wanted; /* somebody waits for room */
     /* atomic; rare: ended without a handler */
-    VV_CACHELINE_ALIGNED _Atomic uint32_t credited;
+    VV_CACHELINE_ALIGNED _Atomic uint32_t credited; /* became tombstones */
+    _Atomic uint32_t buried; /* tombstones whose cells were passed */
     _Atomic uint64_t settled[VV_SETTLED_COUNT];
     /* fixed at open */
     VV_CACHELINE_ALIGNED struct vv_cell *cells[VV_LANE_COUNT];
@@ -76,16 +77,11 @@ enum vv_put vv_mailbox_put(struct vv_mailbox *mailbox, enum vv_lane lane,
                            const struct vv_message *message, const void *in,
                            size_t count, size_t *done);
 
-enum vv_take {
-    VV_TAKE_NONE, /* nothing, or nothing that is ready */
-    VV_TAKE_ONE,
-    VV_TAKE_BUSY  /* another consumer has the role */
-};
-
 /* Take the oldest message of a lane. It has begun: it will be run. Expired
- * messages and tombstones on the way are dealt with. wait: for the role. */
-enum vv_take vv_mailbox_take(struct vv_mailbox *mailbox, enum vv_lane lane,
-                             bool wait, struct vv_message *message);
+ * messages and tombstones on the way are dealt with. False: there is none that
+ * is ready, or the lane is frozen for a moment. */
+bool vv_mailbox_take(struct vv_mailbox *mailbox, enum vv_lane lane,
+                     struct vv_message *message);
 
 /* Whether a lane's next message can be taken. A hint, and cheap to ask again and
  * again: it does not touch what producers write until they have written it. */
@@ -124,8 +120,7 @@ uint32_t vv_mailbox_queued(const struct vv_mailbox *mailbox);
 uint64_t vv_mailbox_accepted(const struct vv_mailbox *mailbox);
 uint64_t vv_mailbox_settled(const struct vv_mailbox *mailbox,
                             enum vv_settled how);
-/* How long the oldest message has waited, good to 4 ms; 0: none. Takes the
- * role if it is free. */
+/* How long the oldest message has waited, good to 4 ms; 0: none. Freezes. */
 int64_t vv_mailbox_oldest_age(struct vv_mailbox *mailbox);
 
 void vv_space_wake(struct vv_space *space);

@@ -26,11 +26,14 @@ enum vv_message_flag {
 #define VV_MARK_SHIFT 4
 #define VV_MARK_FLAGS 15u
 
+#define VV_CELL_WORDS (VV_ARGS_MAX / sizeof(uint64_t))
+
+/* Atomic throughout: a taker copies a cell before it knows that it is the one,
+ * and throws the copy away if it is not. */
 struct vv_cell {
-    VV_CACHELINE_ALIGNED _Atomic uint32_t turn;
-    uint32_t mark;
-    const struct vivero_operation *operation;
-    unsigned char bytes[VV_ARGS_MAX];
+    VV_CACHELINE_ALIGNED _Atomic uint64_t stamp; /* turn << 32 | mark */
+    _Atomic(const struct vivero_operation *) operation;
+    _Atomic uint64_t words[VV_CELL_WORDS];
 };
 
 _Static_assert(sizeof(struct vv_cell) == VV_CACHELINE, "a cell is one line");
@@ -40,7 +43,7 @@ struct vv_message {
     const struct vivero_operation *operation;
     struct vv_reply *reply; /* NULL: nobody waits, nobody can cancel */
     uint32_t generation;    /* of reply, once begun */
-    uint32_t mark;
+    uint32_t mark;          /* flags, and when it was sent */
     struct vv_box *box;     /* NULL: the arguments are in args */
     _Alignas(max_align_t) unsigned char args[VV_ARGS_MAX];
 };

@@ -102,7 +102,7 @@ int vv_reply_wait(struct vv_reply *reply, const struct vv_spin *spin, void *out,
 /* Cancel by name what is still queued; its mailbox has been credited and its
  * caller told. False: too late. */
 bool vv_reply_cancel(struct vivero_message message);
-/* The same for a slot held in place through its mailbox's role; the credit is
+/* The same for a slot whose cell stands in a frozen lane; the credit is
  * the caller's business. */
 bool vv_reply_cut(struct vv_reply *reply);
 /* Free a tombstone whose cell is being passed. */

@@ -119,7 +119,7 @@ const char *vivero_pool_name(const struct vivero_pool *handle)
 uint32_t vivero_pool_size(const struct vivero_pool *handle)
 {
     struct vv_pool_visit visit = vv_pool_enter(handle, "vivero_pool_size");
-    uint32_t size = vv_crew_size(&visit.pool->crew);
+    uint32_t size = vv_pool_staff(visit.pool);
 
     vv_pool_leave(&visit);
     return size;

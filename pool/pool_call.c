@@ -100,7 +100,9 @@ static int closed_error(const struct sending *sending)
 
     if (sending->route.seat != VV_ANY_SEAT &&
         vv_pool_phase(pool) == VV_POOL_OPEN) {
-        return VIVERO_E_GONE;
+        return sending->route.seat < vv_crew_size(&pool->crew)
+                   ? VIVERO_E_GONE
+                   : VIVERO_E_NOT_FOUND;
     }
     return vv_pool_refusal(pool, sending->visit.here);
 }

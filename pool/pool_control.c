@@ -132,7 +132,7 @@ static uint32_t busy_workers(struct vv_pool *pool)
 
         vv_worker_snapshot(vv_worker_of(vv_crew_seat(&pool->crew, i)),
                            &snapshot);
-        busy += snapshot.state == VIVERO_WORKER_BUSY;
+        busy += snapshot.operation != NULL;
     }
     return busy;
 }

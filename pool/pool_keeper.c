@@ -7,8 +7,8 @@
  * Invariants.
  *   I1 has_carrier: a thread runs the worker, or is about to. Only then a
  *      command is obeyed; without one the supervisor tells itself FINISHED.
- *   I2 A worker that ended although it is wanted (it retired while a resize
- *      called it back) is started again.
+ *   I2 The seat of a worker that ended is closed before anybody is told that
+ *      it is free, so a resize that fills it again opens it last.
  * Locks.    The pool's lock for the children's fields; never over an operation
  *           that can call the user. */
 #include "pool/pool_private.h"
@@ -126,9 +126,6 @@ static void stop(void *ctx, uint32_t index)
     }
     if (!will_obey(pool, index)) {
         tell_self(pool, index, VV_EVENT_FINISHED);
-    } else if (child->post == VV_POST_LEAVING &&
-               vv_pool_phase(pool) < VV_POOL_HALTED) {
-        vv_worker_command(child->worker, VV_COMMAND_RETIRE);
     } else {
         vv_worker_command(child->worker, VV_COMMAND_STOP);
     }
@@ -188,30 +185,22 @@ static void all_halted(struct vv_pool *pool)
     }
 }
 
-static void finished(struct vv_pool *pool, uint32_t index,
-                     const struct vivero_exit *exit)
+static void finished(struct vv_pool *pool, uint32_t index)
 {
     struct vv_pool_child *child = &pool->children[index];
-    bool again;
+    bool open = vv_pool_phase(pool) == VV_POOL_OPEN ||
+                vv_pool_phase(pool) == VV_POOL_DRAINING;
 
+    if (open) {
+        close_seat(pool, index);
+    }
     vv_mutex_lock(&pool->lock);
-    again = child->wanted && exit->kind == VIVERO_EXIT_SHUTDOWN &&
-            vv_pool_phase(pool) == VV_POOL_OPEN;
-    child->post = again ? VV_POST_STARTING : VV_POST_NONE;
+    child->post = VV_POST_NONE;
     child->has_carrier = false;
-    child->asked += again;
     vv_cond_broadcast(&pool->changed);
     vv_mutex_unlock(&pool->lock);
-    if (again) {
-        tell_self(pool, index, VV_EVENT_ADD);
-        return;
-    }
-    if (vv_pool_phase(pool) <= VV_POOL_DRAINING &&
-        vv_pool_phase(pool) != VV_POOL_OPENING) {
-        close_seat(pool, index);
-        if (!anybody_left(pool)) {
-            all_halted(pool);
-        }
+    if (open && !anybody_left(pool)) {
+        all_halted(pool);
     }
 }
 
@@ -228,13 +217,12 @@ static void started(struct vv_pool *pool, uint32_t index)
 static void heard(struct vv_pool *pool, uint32_t index)
 {
     vv_mutex_lock(&pool->lock);
-    pool->children[index].asked--;
+    pool->children[index].asked = false;
     vv_cond_broadcast(&pool->changed);
     vv_mutex_unlock(&pool->lock);
 }
 
-static void noticed(void *ctx, uint32_t index, enum vv_event_kind event,
-                    const struct vivero_exit *exit)
+static void noticed(void *ctx, uint32_t index, enum vv_event_kind event)
 {
     struct vv_pool *pool = ctx;
 
@@ -243,7 +231,7 @@ static void noticed(void *ctx, uint32_t index, enum vv_event_kind event,
         started(pool, index);
         break;
     case VV_EVENT_FINISHED:
-        finished(pool, index, exit);
+        finished(pool, index);
         break;
     case VV_EVENT_STARVED:
         pool->children[index].starving = false;

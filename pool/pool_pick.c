@@ -13,6 +13,9 @@
 
 #include <string.h>
 
+/* Then the next one that is open, whichever: nearly all have halted. */
+#define DRAWS 16
+
 static bool is_open(const struct vv_pool *pool, uint32_t seat)
 {
     return vv_mailbox_is_open(vv_crew_seat(&pool->crew, seat)->mailbox);
@@ -23,9 +26,12 @@ static uint32_t seat_of_hash(const struct vv_pool *pool, uint64_t hash)
     uint32_t size = vv_crew_size(&pool->crew);
     uint32_t seat = vv_hash_jump(hash, size);
 
-    for (uint32_t i = 0; i < size && !is_open(pool, seat); i++) {
+    for (int i = 0; i < DRAWS && !is_open(pool, seat); i++) {
         hash = vv_random_next(&hash);
         seat = vv_hash_jump(hash, size);
+    }
+    for (uint32_t i = 0; i < size && !is_open(pool, seat); i++) {
+        seat = (seat + 1) % size;
     }
     return seat;
 }

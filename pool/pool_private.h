@@ -35,8 +35,7 @@ enum vv_post {
     VV_POST_NONE = 0, /* nobody */
     VV_POST_STARTING,
     VV_POST_UP,
-    VV_POST_REFUSED,  /* its first start failed; being stopped */
-    VV_POST_LEAVING
+    VV_POST_REFUSED /* its first start failed; being stopped */
 };
 
 /* What the pool knows of each worker. Guarded by the pool's lock. */
@@ -44,11 +43,10 @@ struct vv_pool_child {
     struct vivero_entity *worker; /* made once, kept until the end */
     struct vv_notice notices[VV_NOTICE_COUNT];
     enum vv_post post;
-    bool wanted;        /* it should exist: its index is below the size */
     bool open_to_threads; /* own_threads: it waits for a thread to run it */
     bool has_carrier;
     bool starving;      /* VV_NOTICE_SELF says STARVED; supervisor only */
-    uint32_t asked;     /* ADDs and REMOVEs under way */
+    bool asked;         /* VV_NOTICE_OWNER is under way */
     int error;          /* of its refused start */
 };
 
@@ -143,6 +141,9 @@ struct vv_route {
 int vv_pool_route(struct vv_pool *pool, struct vv_here *here,
                   const struct vivero_operation *operation, const void *in,
                   const struct vivero_send *send, struct vv_route *route);
+
+/* How many seats below the size have a worker. */
+uint32_t vv_pool_staff(struct vv_pool *pool);
 
 /* Start the workers first..end-1 and wait; the pool's lock is not held. *up:
  * how many are up from the front. Errors: as vivero_pool_resize. */

@@ -46,28 +46,44 @@ static void ask(struct vv_pool *pool, uint32_t index, enum vv_event_kind event)
     struct vv_pool_child *child = &pool->children[index];
 
     vv_mutex_lock(&pool->lock);
-    while (child->asked > 0) {
+    while (child->asked) {
         vv_cond_wait(&pool->changed, &pool->lock);
     }
-    child->asked++;
+    child->asked = true;
     vv_supervisor_tell(&pool->supervisor, &child->notices[VV_NOTICE_OWNER],
                        index, event, NULL);
     vv_mutex_unlock(&pool->lock);
 }
 
-/* Have the worker started, or called back if it is leaving. */
+/* Wait until the seat is empty, unless its worker stays. True: it stays. */
+static bool call_back(struct vv_pool *pool, uint32_t index)
+{
+    struct vv_pool_child *child = &pool->children[index];
+    bool stays;
+
+    vv_mutex_lock(&pool->lock);
+    stays = child->post == VV_POST_UP && vv_worker_stay(child->worker);
+    while (!stays && child->post != VV_POST_NONE && !pool->gone) {
+        vv_cond_wait(&pool->changed, &pool->lock);
+    }
+    vv_mutex_unlock(&pool->lock);
+    return stays;
+}
+
+/* Have a worker in this seat: the one that was leaving, or a new one. */
 static void summon(struct vv_pool *pool, uint32_t index)
 {
     struct vv_pool_child *child = &pool->children[index];
+    bool stays = call_back(pool, index);
 
-    vv_mutex_lock(&pool->lock);
-    child->wanted = true;
-    child->error = VIVERO_OK;
-    child->post =
-        child->post == VV_POST_LEAVING ? VV_POST_UP : VV_POST_STARTING;
-    vv_mutex_unlock(&pool->lock);
-    vv_mailbox_reopen(vv_crew_seat(&pool->crew, index)->mailbox);
-    ask(pool, index, VV_EVENT_ADD);
+    if (!stays) {
+        vv_mutex_lock(&pool->lock);
+        child->error = VIVERO_OK;
+        child->post = VV_POST_STARTING;
+        vv_mutex_unlock(&pool->lock);
+        (void)vv_worker_stay(child->worker);
+        ask(pool, index, VV_EVENT_ADD);
+    }
 }
 
 static bool is_settled(const struct vv_pool *pool, uint32_t index)
@@ -78,7 +94,7 @@ static bool is_settled(const struct vv_pool *pool, uint32_t index)
            child->open_to_threads || pool->gone;
 }
 
-/* Wait until it is up (0) or refused (its error). */
+/* Wait until it is up (0) or refused (its error); then it is open for mail. */
 static int wait_for(struct vv_pool *pool, uint32_t index)
 {
     const struct vv_pool_child *child = &pool->children[index];
@@ -94,24 +110,24 @@ static int wait_for(struct vv_pool *pool, uint32_t index)
         error = VIVERO_E_CLOSING;
     }
     vv_mutex_unlock(&pool->lock);
+    if (error == VIVERO_OK) {
+        vv_mailbox_reopen(vv_crew_seat(&pool->crew, index)->mailbox);
+    }
     return error;
 }
 
 static void dismiss(struct vv_pool *pool, uint32_t index)
 {
     struct vv_pool_child *child = &pool->children[index];
-    bool leaving = false;
+    bool has_carrier;
 
-    vv_mutex_lock(&pool->lock);
-    child->wanted = false;
-    if (child->post == VV_POST_UP || child->post == VV_POST_STARTING) {
-        child->post = VV_POST_LEAVING;
-        leaving = true;
-    }
-    vv_mutex_unlock(&pool->lock);
     vv_mailbox_close(vv_crew_seat(&pool->crew, index)->mailbox);
-    if (leaving) {
-        ask(pool, index, VV_EVENT_REMOVE);
+    vv_worker_retire(child->worker);
+    vv_mutex_lock(&pool->lock);
+    has_carrier = child->has_carrier || child->post == VV_POST_NONE;
+    vv_mutex_unlock(&pool->lock);
+    if (!has_carrier) {
+        ask(pool, index, VV_EVENT_REMOVE); /* it never got a thread */
     }
 }
 
@@ -170,23 +186,71 @@ static void end_resize(struct vv_pool *pool)
     vv_mutex_unlock(&pool->lock);
 }
 
-static int change_size(struct vv_pool *pool, uint32_t workers)
+static bool is_vacant(struct vv_pool *pool, uint32_t index)
+{
+    bool vacant;
+
+    vv_mutex_lock(&pool->lock);
+    vacant = pool->children[index].post == VV_POST_NONE;
+    vv_mutex_unlock(&pool->lock);
+    return vacant;
+}
+
+uint32_t vv_pool_staff(struct vv_pool *pool)
 {
     uint32_t size = vv_crew_size(&pool->crew);
-    uint32_t up = size;
+    uint32_t staff = 0;
+
+    for (uint32_t i = 0; i < size; i++) {
+        staff += !is_vacant(pool, i);
+    }
+    return staff;
+}
+
+/* Seats below the size whose worker has halted are filled first. */
+static int fill_vacancies(struct vv_pool *pool, uint32_t end)
+{
     int error = VIVERO_OK;
 
-    if (workers > size) {
-        error = vv_pool_add_workers(pool, size, workers, &up);
-        vv_crew_set_size(&pool->crew, up);
-        return error;
+    for (uint32_t i = 0; i < end && error == VIVERO_OK; i++) {
+        uint32_t up;
+
+        if (is_vacant(pool, i)) {
+            error = vv_pool_add_workers(pool, i, i + 1, &up);
+        }
     }
+    return error;
+}
+
+static int grow(struct vv_pool *pool, uint32_t size, uint32_t workers)
+{
+    uint32_t up = size;
+    int error = vv_pool_add_workers(pool, size, workers, &up);
+
+    vv_crew_set_size(&pool->crew, up);
+    return error;
+}
+
+static void shrink(struct vv_pool *pool, uint32_t size, uint32_t workers)
+{
     vv_crew_set_size(&pool->crew, workers);
     for (uint32_t i = workers; i < size; i++) {
         dismiss(pool, i);
     }
     vv_space_wake(&pool->crew.space);
-    return VIVERO_OK;
+}
+
+static int change_size(struct vv_pool *pool, uint32_t workers)
+{
+    uint32_t size = vv_crew_size(&pool->crew);
+    int error = fill_vacancies(pool, workers < size ? workers : size);
+
+    if (error == VIVERO_OK && workers > size) {
+        error = grow(pool, size, workers);
+    } else if (workers < size) {
+        shrink(pool, size, workers);
+    }
+    return error;
 }
 
 static int resize(const struct vv_pool_visit *visit, uint32_t workers)

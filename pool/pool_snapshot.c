@@ -11,10 +11,13 @@
 
 #include <vivero/error.h>
 
+#include "os/cpu.h"
+
 #include <inttypes.h>
 #include <string.h>
 
 #define TEXT_MAX 128
+#define LOOKS_MAX 1000
 
 struct picture {
     struct vivero_pool_snapshot snapshot;
@@ -26,6 +29,25 @@ struct picture {
 
 /* ---- Workers ------------------------------------------------------------------------- */
 
+/* A worker that has nothing to do may still be looking for work; it will be idle
+ * in a moment. */
+static struct vv_seat *borrow_unless_busy(struct vv_crew *crew, uint32_t index)
+{
+    struct vv_seat *seat = vv_crew_borrow(crew, index);
+
+    for (int looks = 0; looks < LOOKS_MAX && seat == NULL; looks++) {
+        struct vivero_worker_snapshot worker = {0};
+
+        vv_worker_snapshot(vv_worker_of(vv_crew_seat(crew, index)), &worker);
+        if (worker.state != VIVERO_WORKER_IDLE) {
+            return NULL;
+        }
+        vv_cpu_yield();
+        seat = vv_crew_borrow(crew, index);
+    }
+    return seat;
+}
+
 static const char *print_payload(const struct vv_pool *pool, uint32_t index,
                                  char *text)
 {
@@ -36,7 +58,7 @@ static const char *print_payload(const struct vv_pool *pool, uint32_t index,
     if (pool->options.print_payload == NULL) {
         return NULL;
     }
-    seat = vv_crew_borrow(crew, index);
+    seat = borrow_unless_busy(crew, index);
     if (seat == NULL) {
         return NULL;
     }
@@ -100,7 +122,7 @@ static void picture_workers(struct vv_pool *pool, struct picture *picture)
         snapshot->handled += worker->handled;
         snapshot->failed += worker->failed;
         snapshot->queued += worker->queued;
-        snapshot->running += worker->state == VIVERO_WORKER_BUSY;
+        snapshot->running += worker->operation != NULL;
         snapshot->restarts += worker->restarts;
     }
 }
@@ -133,7 +155,7 @@ int vivero_pool_snapshot(struct vivero_pool *handle,
     struct picture *picture = new_picture(visit.pool);
 
     if (picture != NULL) {
-        picture->snapshot.workers = vv_crew_size(&visit.pool->crew);
+        picture->snapshot.workers = vv_pool_staff(visit.pool);
         picture_workers(visit.pool, picture);
         picture_totals(visit.pool, &picture->snapshot);
         *snapshot = &picture->snapshot;

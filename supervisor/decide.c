@@ -18,10 +18,8 @@
  *          the system refused (no thread) waits and costs nothing.
  *          Giving up: the child that failed stays stopped, the others are
  *          stopped in reverse order, then DOWN.
-          ADD of a child in STOPPING calls it back: START once more, it stays.
  * Invariants.
- *   I1 START is only asked for a child in STARTING, or to stay, STOP only in
- *      STOPPING.
+ *   I1 START is only asked for a child in STARTING, STOP only in STOPPING.
  *   I2 Every START is answered by STARTED, START_FAILED, STARVED, EXITED or
  *      FINISHED, every STOP by EXITED or FINISHED.
  *   I3 After stopping began nothing is started. DOWN comes once. */
@@ -295,22 +293,6 @@ static void started(struct step *step, uint32_t index)
     }
 }
 
-/* One that is on its way out is told to stay: its START says so. */
-static void add(struct step *step, uint32_t index)
-{
-    struct vv_child *child = &step->decide->children[index];
-
-    if (step->decide->stopping) {
-        return;
-    }
-    if (child->phase == VV_CHILD_STOPPED) {
-        start(step, index);
-    } else if (child->phase == VV_CHILD_STOPPING) {
-        child->phase = child->was_up ? VV_CHILD_RUNNING : VV_CHILD_STARTING;
-        act(step, VV_ACTION_START, index);
-    }
-}
-
 static void ended(struct step *step, uint32_t index)
 {
     step->decide->children[index] =
@@ -349,7 +331,10 @@ uint32_t vv_decide(struct vv_decide *decide, enum vv_event_kind event,
 
     switch (event) {
     case VV_EVENT_ADD:
-        add(&step, child);
+        if (!decide->stopping &&
+            decide->children[child].phase == VV_CHILD_STOPPED) {
+            start(&step, child);
+        }
         break;
     case VV_EVENT_STARTED:
         started(&step, child);

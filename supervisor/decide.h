@@ -52,7 +52,7 @@ struct vv_child {
 };
 
 enum vv_event_kind {
-    VV_EVENT_ADD = 0,      /* start this child; keep it, if it is stopping */
+    VV_EVENT_ADD = 0,      /* start this child, which is stopped */
     VV_EVENT_STARTED,      /* it is up */
     VV_EVENT_START_FAILED, /* its init failed */
     VV_EVENT_STARVED,      /* it could not be started for want of a thread */

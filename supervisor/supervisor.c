@@ -82,8 +82,7 @@ static void run(void *ctx)
         for (uint32_t i = 0; i < count; i++) {
             perform(supervisor, &supervisor->actions[i], &notice, &down);
         }
-        supervisor->ops->noticed(supervisor->ctx, notice.child, notice.event,
-                                 &notice.exit);
+        supervisor->ops->noticed(supervisor->ctx, notice.child, notice.event);
     }
     supervisor->ops->down(supervisor->ctx);
 }

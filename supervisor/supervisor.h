@@ -26,8 +26,7 @@ struct vv_supervisor_ops {
     void (*refused)(void *ctx, uint32_t child, bool starved,
                     const struct vivero_exit *exit);
     /* What the supervisor was told, after it has dealt with it. */
-    void (*noticed)(void *ctx, uint32_t child, enum vv_event_kind event,
-                    const struct vivero_exit *exit);
+    void (*noticed)(void *ctx, uint32_t child, enum vv_event_kind event);
     /* The budget is spent; exit is the last failure. */
     void (*gave_up)(void *ctx, uint32_t child, const struct vivero_exit *exit);
     /* All children have ended. The supervisor's thread is about to leave. */

@@ -11,24 +11,40 @@ test_programs = \
 	tests/unit/test_base_log \
 	tests/unit/test_base_memory \
 	tests/unit/test_os \
+	tests/unit/test_os_cpu \
+	tests/unit/test_os_thread \
+	tests/integration/test_define \
+	tests/integration/test_define_short \
+	tests/integration/test_pool_budget \
 	tests/integration/test_pool_calls \
 	tests/integration/test_pool_cancel \
 	tests/integration/test_pool_casts \
+	tests/integration/test_pool_close \
+	tests/integration/test_pool_control \
 	tests/integration/test_pool_deadlock \
+	tests/integration/test_pool_failure \
+	tests/integration/test_pool_halt \
+	tests/integration/test_pool_idle \
+	tests/integration/test_pool_limits \
 	tests/integration/test_pool_memory \
 	tests/integration/test_pool_misuse \
+	tests/integration/test_pool_mix \
 	tests/integration/test_pool_open \
 	tests/integration/test_pool_overflow \
 	tests/integration/test_pool_replies \
+	tests/integration/test_pool_snapshot \
 	tests/integration/test_pool_threads
 
 tests_unit_test_base_LDADD = $(test_lib) $(base_libs) $(test_libs)
 tests_unit_test_base_log_LDADD = $(test_lib) $(base_libs) $(test_libs)
 tests_unit_test_base_memory_LDADD = $(test_lib) $(base_libs) $(test_libs)
 tests_unit_test_os_LDADD = $(test_lib) $(os_libs) $(test_libs)
+tests_unit_test_os_cpu_LDADD = $(test_lib) $(os_libs) $(test_libs)
+tests_unit_test_os_thread_LDADD = $(test_lib) $(os_libs) $(test_libs)
 
 # The tools check the tree and are themselves tried on broken input.
 test_scripts = \
+	%D%/integration/define_errors.sh \
 	%D%/tools/check_headers.sh \
 	%D%/tools/check_layers.sh \
 	%D%/tools/check_symbols.sh \

@@ -129,20 +129,16 @@ static enum vv_worker_command next_command(struct vivero_entity *worker)
         &worker->command, VV_COMMAND_NONE, memory_order_acq_rel);
 }
 
-/* The next command other than NONE; NONE when the deadline passed. */
-static enum vv_worker_command wait_for_command(struct vivero_entity *worker,
-                                               int64_t deadline_ns)
+/* The next command other than NONE. */
+static enum vv_worker_command wait_for_command(struct vivero_entity *worker)
 {
-    for (;;) {
-        enum vv_worker_command command = next_command(worker);
+    enum vv_worker_command command = next_command(worker);
 
-        if (command != VV_COMMAND_NONE) {
-            return command;
-        }
-        if (!vv_park(&worker->command, VV_COMMAND_NONE, deadline_ns)) {
-            return next_command(worker);
-        }
+    while (command == VV_COMMAND_NONE) {
+        (void)vv_park(&worker->command, VV_COMMAND_NONE, VIVERO_FOREVER);
+        command = next_command(worker);
     }
+    return command;
 }
 
 static void end_with(struct vivero_entity *worker, enum vivero_exit_kind kind)
@@ -152,46 +148,87 @@ static void end_with(struct vivero_entity *worker, enum vivero_exit_kind kind)
     worker->final = true;
 }
 
-static void obey(struct vivero_entity *worker, enum vv_worker_command command)
+static void set_retire(struct vivero_entity *worker, bool retire)
 {
-    switch (command) {
-    case VV_COMMAND_STOP:
-        end_with(worker, VIVERO_EXIT_SHUTDOWN);
-        break;
-    case VV_COMMAND_RETIRE:
-        worker->retiring = true;
-        vv_worker_set_phase(worker, PHASE_LEAVING);
-        break;
-    case VV_COMMAND_START: /* it is running: it stays */
-        worker->retiring = false;
-        vv_worker_set_phase(worker, PHASE_RUNNING);
-        break;
-    case VV_COMMAND_NONE:
-        break;
+    vv_mutex_assert_held(&worker->lock);
+    worker->retire = retire;
+}
+
+void vv_worker_retire(struct vivero_entity *worker)
+{
+    vv_mutex_lock(&worker->lock);
+    set_retire(worker, true);
+    vv_mutex_unlock(&worker->lock);
+    vv_crew_call_attention(worker->seat->crew, worker->seat->index);
+}
+
+bool vv_worker_stay(struct vivero_entity *worker)
+{
+    bool stays;
+
+    vv_mutex_lock(&worker->lock);
+    stays = !worker->leaving;
+    if (stays) {
+        set_retire(worker, false);
     }
+    vv_mutex_unlock(&worker->lock);
+    vv_crew_call_attention(worker->seat->crew, worker->seat->index);
+    return stays;
+}
+
+static bool is_to_retire(struct vivero_entity *worker)
+{
+    bool retire;
+
+    vv_mutex_lock(&worker->lock);
+    retire = worker->retire;
+    vv_mutex_unlock(&worker->lock);
+    return retire;
 }
 
 /* ---- The loop ------------------------------------------------------------------------ */
+
+static void notice_retirement(struct vivero_entity *worker)
+{
+    worker->retiring = is_to_retire(worker);
+    vv_worker_set_phase(worker,
+                        worker->retiring ? PHASE_LEAVING : PHASE_RUNNING);
+}
 
 static bool heed_attention(struct vivero_entity *worker)
 {
     if (!vv_crew_take_attention(worker->seat)) {
         return false;
     }
-    obey(worker, next_command(worker));
+    notice_retirement(worker);
+    /* START is for those that wait for it. */
+    if (next_command(worker) == VV_COMMAND_STOP) {
+        end_with(worker, VIVERO_EXIT_SHUTDOWN);
+    }
     return true;
 }
 
-/* Nothing is left in a retiring worker's own lane: linger, then end. */
+/* The last moment to be called back. */
+static void leave_for_good(struct vivero_entity *worker)
+{
+    vv_mutex_lock(&worker->lock);
+    worker->leaving = worker->retire;
+    vv_mutex_unlock(&worker->lock);
+    if (worker->leaving) {
+        end_with(worker, VIVERO_EXIT_SHUTDOWN);
+    }
+}
+
+/* A retiring worker found nothing addressed to it. */
 static void linger(struct vivero_entity *worker)
 {
-    enum vv_worker_command command = wait_for_command(
-        worker, vv_deadline_after(vivero_now(), worker->spec->linger_ns));
-
-    if (command != VV_COMMAND_NONE) {
-        obey(worker, command);
-    } else {
-        end_with(worker, VIVERO_EXIT_SHUTDOWN);
+    vv_crew_stop_searching(worker->seat);
+    if (vv_mailbox_has(worker->seat->mailbox, VV_LANE_OWN)) {
+        vv_cpu_yield(); /* its sender is still writing it */
+    } else if (!vv_crew_wait_for_attention(
+                   worker->seat, vv_deadline_after(vivero_now(),
+                                                   worker->spec->linger_ns))) {
+        leave_for_good(worker);
     }
 }
 
@@ -211,12 +248,7 @@ static __attribute__((noinline)) void loop(struct vivero_entity *worker)
         if (take(worker)) {
             (void)vv_worker_run_current(worker);
         } else if (worker->retiring) {
-            vv_crew_stop_searching(worker->seat);
-            if (vv_mailbox_has(worker->seat->mailbox, VV_LANE_OWN)) {
-                vv_cpu_yield(); /* its sender is still writing it */
-            } else {
-                linger(worker);
-            }
+            linger(worker);
         } else {
             (void)vv_crew_rest(worker->seat, VIVERO_FOREVER);
         }
@@ -311,7 +343,7 @@ static bool initialise(struct vivero_entity *worker)
 
 static __attribute__((noinline)) void live(struct vivero_entity *worker)
 {
-    vv_worker_set_phase(worker, PHASE_RUNNING);
+    notice_retirement(worker);
     tell(worker, VV_NEWS_STARTED);
     loop(worker);
 }
@@ -324,7 +356,6 @@ run_incarnation(struct vivero_entity *worker)
 
     worker->ends = false;
     worker->final = false;
-    worker->retiring = false;
     worker->recovery = &recovery;
     if (sigsetjmp(recovery, 0) == 0) {
         if (!initialise(worker)) {
@@ -346,12 +377,7 @@ run_incarnation(struct vivero_entity *worker)
 /* After a failure: wait for the supervisor's word. True: once more. */
 static bool wait_for_restart(struct vivero_entity *worker)
 {
-    enum vv_worker_command command;
-
-    do {
-        command = wait_for_command(worker, VIVERO_FOREVER);
-    } while (command == VV_COMMAND_NONE);
-    if (command != VV_COMMAND_START) {
+    if (wait_for_command(worker) == VV_COMMAND_STOP) {
         worker->final = true;
         return false;
     }
@@ -458,6 +484,7 @@ void vv_worker_renew(struct vivero_entity *worker)
     }
     vv_mutex_lock(&worker->lock);
     worker->fate = FATE_OPEN;
+    worker->leaving = false;
     vv_mutex_unlock(&worker->lock);
     /* relaxed: both are published to the new carrier by its creation, or
      * by the mutex under which it takes the worker. */

@@ -523,7 +523,7 @@ static enum vivero_worker_state state_of(struct vivero_entity *worker,
     case PHASE_RESTARTING:
         return VIVERO_WORKER_RESTARTING;
     case PHASE_LEAVING:
-        return busy ? VIVERO_WORKER_BUSY : VIVERO_WORKER_LEAVING;
+        return VIVERO_WORKER_LEAVING;
     case PHASE_ABSENT:
         break;
     }
@@ -562,5 +562,8 @@ void vv_worker_snapshot(struct vivero_entity *worker,
     snapshot->restarts = counted(&worker->incarnation);
     vv_mutex_lock(&worker->lock);
     snapshot->last_exit = worker->last_exit;
+    if (worker->retire && snapshot->state != VIVERO_WORKER_ABSENT) {
+        snapshot->state = VIVERO_WORKER_LEAVING;
+    }
     vv_mutex_unlock(&worker->lock);
 }

@@ -52,9 +52,8 @@ struct vv_worker_spec {
 
 enum vv_worker_command {
     VV_COMMAND_NONE = 0,
-    VV_COMMAND_START,  /* begin a new incarnation; stay, if it retires */
-    VV_COMMAND_STOP,   /* after the running message: end for good */
-    VV_COMMAND_RETIRE  /* after its own lane is empty and a while of nothing */
+    VV_COMMAND_START, /* begin a new incarnation */
+    VV_COMMAND_STOP   /* after the running message: end for good */
 };
 
 int vv_worker_new(const struct vv_worker_spec *spec, struct vv_seat *seat,
@@ -76,6 +75,12 @@ void vv_worker_join(struct vivero_entity *worker);
 
 void vv_worker_command(struct vivero_entity *worker,
                        enum vv_worker_command command);
+
+/* Its mailbox is closed: let it handle what is addressed to it, linger, and end
+ * for good. */
+void vv_worker_retire(struct vivero_entity *worker);
+/* Let it stay after all. False: it is leaving, news of that will come. */
+bool vv_worker_stay(struct vivero_entity *worker);
 
 /* Stop waiting for it: the caller of its running message is told CLOSING, its
  * thread is let go. False: it is leaving by itself right now. */

@@ -52,7 +52,7 @@ struct vivero_entity {
     _Alignas(max_align_t) unsigned char scratch[VV_SCRATCH];
     struct vv_debts debts;
     bool alive;               /* the payload is initialised */
-    bool retiring;
+    bool retiring;            /* as far as it has noticed `retire` */
     /* supervisor's thread, and open before it exists */
     struct vv_thread thread;
     bool has_thread;
@@ -70,6 +70,8 @@ struct vivero_entity {
     /* guarded by lock */
     struct vv_mutex lock;
     enum vv_worker_fate fate;
+    bool retire;              /* it should leave when it has nothing to do */
+    bool leaving;             /* and is past being called back */
     struct vivero_exit last_exit;
 };
 

@@ -29,7 +29,8 @@ typedef int vivero_handler_fn(struct vivero_self *self, const void *in,
 
 enum vivero_verdict {
     VIVERO_REPLACE = 1, /* from vivero_replace(): the payload is a new one */
-    VIVERO_HALT,        /* out is the reply, then this worker ends for good */
+    VIVERO_HALT,        /* out is the reply, then this worker ends for good; a
+                           pool whose last worker halts answers CLOSING */
     VIVERO_NO_REPLY,    /* vivero_reply_later() was called: answered later */
     VIVERO_FAIL         /* from vivero_fail(): this incarnation ends */
 };

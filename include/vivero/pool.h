@@ -219,7 +219,7 @@ VIVERO_API int vivero_pool_run_here(struct vivero_pool *pool);
  * DOWN when the worker failed with it, or the pool went down: see
  * vivero_last_exit(); CANCELLED; CLOSING; DRAINING; DEADLOCK; NO_MEMORY;
  * LIMIT when in is larger than a mebibyte; FORKED; NOT_FOUND for a worker id
- * that does not exist; or what the handler returned. */
+ * that does not exist, GONE for one that halted; or what the handler returned. */
 VIVERO_API int vivero_pool_call(struct vivero_pool *pool,
                                 const struct vivero_operation *operation,
                                 const void *in, void *out,
@@ -237,7 +237,7 @@ VIVERO_API int vivero_pool_call_until(struct vivero_pool *pool,
  * Blocks: never by default; up to the time-out for room with VIVERO_FULL_WAIT,
  * and not even then in a worker of this library, where it answers FULL.
  * Errors: FULL, TIMED_OUT, DOWN, CLOSING, DRAINING, NO_MEMORY, LIMIT, FORKED,
- * NOT_FOUND as above. */
+ * NOT_FOUND, GONE as above. */
 VIVERO_API VIVERO_MUST_USE int
 vivero_pool_cast(struct vivero_pool *pool,
                  const struct vivero_operation *operation, const void *in,
@@ -285,19 +285,20 @@ VIVERO_API VIVERO_MUST_USE int vivero_pool_wait_idle(struct vivero_pool *pool,
 VIVERO_API void vivero_pool_suspend(struct vivero_pool *pool);
 VIVERO_API void vivero_pool_resume(struct vivero_pool *pool);
 
-/* Change the number of workers, to between 1 and workers_max. Growing returns
- * when the new workers' init has run. Shrinking takes the highest ids away: at
- * once no message is sent to them; what stands in their own mailboxes is
- * handled first, a running handler is not disturbed, and they leave after
- * linger_ns. Ids beyond the size answer NOT_FOUND.
+/* Change the number of workers, to between 1 and workers_max; ids 1 to that
+ * number. Growing returns when the new workers' init has run; it replaces those
+ * that halted, and keeps those that were still leaving. Shrinking returns at
+ * once and takes the highest ids away: no message is sent to them any more, what
+ * is addressed to them is handled first, a running handler is not disturbed, and
+ * they leave after linger_ns. Ids beyond the size answer NOT_FOUND.
  *
  * Errors: INVALID, LIMIT (the size is then what could be started), NO_MEMORY,
- * AGAIN while a worker with such an id is still leaving, DOWN, CLOSING, or the
- * code with which an init failed. Misuse: in a worker of this pool. */
+ * DOWN, CLOSING, DRAINING, or the code with which an init failed. Misuse: in a
+ * worker of this pool. */
 VIVERO_API VIVERO_MUST_USE int vivero_pool_resize(struct vivero_pool *pool,
                                                   uint32_t workers);
 
-/* How many workers messages are sent to; stale at once. */
+/* How many workers messages are sent to: its size, less those that halted. */
 VIVERO_API uint32_t vivero_pool_size(const struct vivero_pool *pool);
 
 /* The pool's name. Valid until close. */

@@ -5,7 +5,7 @@
 /* Write a function body once, get a typed function that a free worker of the
  * pool runs.
  *
- *     VIVERO_POOL_TYPE(counter, long)
+ *     VIVERO_POOL_TYPE(counter, long);
  *
  *     VIVERO_DEFSYNCH(counter, long, add, (long, n))
  *     {
@@ -27,7 +27,7 @@ struct vivero_nothing {
     char nothing;
 };
 
-/* VIVERO_POOL_TYPE(name, payload_type): a kind of pool.
+/* VIVERO_POOL_TYPE(name, payload_type); a kind of pool.
  *
  *   struct NAME                              a handle: closed when zeroed
  *   struct NAME_self                         what its bodies get
@@ -108,9 +108,9 @@ struct vivero_nothing {
 #define VIVERO_DECLARE_SYNCH_(type_, reply_type_, function_, ...)             \
     VIVERO_DECLARE_SYNCH__(type_, reply_type_, function_, __VA_ARGS__)
 #define VIVERO_DECLARE_SYNCH__(type_, reply_type_, function_, ...)            \
-    int function_(struct type_ *pool VIVERO_ARGS_PARAMS(__VA_ARGS__),         \
+    int function_(struct type_ *in_pool VIVERO_ARGS_PARAMS(__VA_ARGS__),         \
                   reply_type_ *reply);                                        \
-    int function_##_with(struct type_ *pool, const struct vivero_send *send   \
+    int function_##_with(struct type_ *in_pool, const struct vivero_send *send   \
                              VIVERO_ARGS_PARAMS(__VA_ARGS__),                 \
                          reply_type_ *reply)
 
@@ -131,11 +131,11 @@ struct vivero_nothing {
     static int function_##_thunk(struct vivero_self *vivero_self,             \
                                  const void *vivero_in, void *vivero_out)     \
     {                                                                         \
-        const struct function_##_in *in =                                     \
+        const struct function_##_in *vivero_args =                                     \
             (const struct function_##_in *)vivero_in;                         \
         struct type_##_self self;                                             \
                                                                               \
-        (void)in;                                                             \
+        (void)vivero_args;                                                             \
         self.entity = vivero_self->entity;                                    \
         return function_##_body(&self VIVERO_ARGS_UNPACK(__VA_ARGS__),        \
                                 (reply_type_ *)vivero_out);                   \
@@ -143,19 +143,20 @@ struct vivero_nothing {
     VIVERO_OPERATION_(function_,                                              \
                       VIVERO_ARGS_SIZE(struct function_##_in, __VA_ARGS__),   \
                       sizeof(reply_type_), VIVERO_ARGS_KEY(__VA_ARGS__));     \
-    int function_##_with(struct type_ *pool, const struct vivero_send *send   \
+    int function_##_with(struct type_ *in_pool, const struct vivero_send *send   \
                              VIVERO_ARGS_PARAMS(__VA_ARGS__),                 \
                          reply_type_ *reply)                                  \
     {                                                                         \
-        const struct function_##_in in = {VIVERO_ARGS_VALUES(__VA_ARGS__)};   \
+        const struct function_##_in vivero_args = {                           \
+            VIVERO_ARGS_VALUES(__VA_ARGS__)};   \
                                                                               \
-        return vivero_pool_call(pool->pool, &function_##_operation, &in,      \
+        return vivero_pool_call(in_pool->pool, &function_##_operation, &vivero_args,      \
                                 reply, send);                                 \
     }                                                                         \
-    int function_(struct type_ *pool VIVERO_ARGS_PARAMS(__VA_ARGS__),         \
+    int function_(struct type_ *in_pool VIVERO_ARGS_PARAMS(__VA_ARGS__),         \
                   reply_type_ *reply)                                         \
     {                                                                         \
-        return function_##_with(pool, NULL VIVERO_ARGS_PASS(__VA_ARGS__),     \
+        return function_##_with(in_pool, NULL VIVERO_ARGS_PASS(__VA_ARGS__),     \
                                 reply);                                       \
     }                                                                         \
     static int function_##_body(struct type_##_self *self VIVERO_UNUSED       \
@@ -178,8 +179,8 @@ struct vivero_nothing {
 #define VIVERO_DECLARE_ASYNCH_(type_, function_, ...)                         \
     VIVERO_DECLARE_ASYNCH__(type_, function_, __VA_ARGS__)
 #define VIVERO_DECLARE_ASYNCH__(type_, function_, ...)                        \
-    int function_(struct type_ *pool VIVERO_ARGS_PARAMS(__VA_ARGS__));        \
-    int function_##_with(struct type_ *pool, const struct vivero_send *send   \
+    int function_(struct type_ *in_pool VIVERO_ARGS_PARAMS(__VA_ARGS__));        \
+    int function_##_with(struct type_ *in_pool, const struct vivero_send *send   \
                              VIVERO_ARGS_PARAMS(__VA_ARGS__))
 
 #define VIVERO_DEFASYNCH(type_, ...)                                          \
@@ -199,28 +200,29 @@ struct vivero_nothing {
                                  const void *vivero_in,                       \
                                  void *vivero_out VIVERO_UNUSED)              \
     {                                                                         \
-        const struct function_##_in *in =                                     \
+        const struct function_##_in *vivero_args =                                     \
             (const struct function_##_in *)vivero_in;                         \
         struct type_##_self self;                                             \
                                                                               \
-        (void)in;                                                             \
+        (void)vivero_args;                                                             \
         self.entity = vivero_self->entity;                                    \
         return function_##_body(&self VIVERO_ARGS_UNPACK(__VA_ARGS__));       \
     }                                                                         \
     VIVERO_OPERATION_(function_,                                              \
                       VIVERO_ARGS_SIZE(struct function_##_in, __VA_ARGS__),   \
                       0, VIVERO_ARGS_KEY(__VA_ARGS__));                       \
-    int function_##_with(struct type_ *pool, const struct vivero_send *send   \
+    int function_##_with(struct type_ *in_pool, const struct vivero_send *send   \
                              VIVERO_ARGS_PARAMS(__VA_ARGS__))                 \
     {                                                                         \
-        const struct function_##_in in = {VIVERO_ARGS_VALUES(__VA_ARGS__)};   \
+        const struct function_##_in vivero_args = {                           \
+            VIVERO_ARGS_VALUES(__VA_ARGS__)};   \
                                                                               \
-        return vivero_pool_cast(pool->pool, &function_##_operation, &in,      \
+        return vivero_pool_cast(in_pool->pool, &function_##_operation, &vivero_args,      \
                                 send);                                        \
     }                                                                         \
-    int function_(struct type_ *pool VIVERO_ARGS_PARAMS(__VA_ARGS__))         \
+    int function_(struct type_ *in_pool VIVERO_ARGS_PARAMS(__VA_ARGS__))         \
     {                                                                         \
-        return function_##_with(pool, NULL VIVERO_ARGS_PASS(__VA_ARGS__));    \
+        return function_##_with(in_pool, NULL VIVERO_ARGS_PASS(__VA_ARGS__));    \
     }                                                                         \
     static int function_##_body(struct type_##_self *self VIVERO_UNUSED       \
                                     VIVERO_ARGS_PARAMS(__VA_ARGS__))
@@ -231,9 +233,9 @@ struct vivero_nothing {
  * the body. The key of VIVERO_PICK_KEY is the operation's name alone; say it
  * with VIVERO_SEND(.key = ...) instead. */
 #define VIVERO_DECLARE_SYNCH_STRUCT(type_, reply_type_, name_, in_type_)      \
-    int type_##_##name_(struct type_ *pool, const in_type_ *in,               \
+    int type_##_##name_(struct type_ *in_pool, const in_type_ *in,               \
                         reply_type_ *reply);                                  \
-    int type_##_##name_##_with(struct type_ *pool,                            \
+    int type_##_##name_##_with(struct type_ *in_pool,                            \
                                const struct vivero_send *send,                \
                                const in_type_ *in, reply_type_ *reply)
 
@@ -254,25 +256,25 @@ struct vivero_nothing {
     }                                                                         \
     VIVERO_OPERATION_(type_##_##name_, (uint32_t)sizeof(in_type_),            \
                       sizeof(reply_type_), 0);                                \
-    int type_##_##name_##_with(struct type_ *pool,                            \
+    int type_##_##name_##_with(struct type_ *in_pool,                            \
                                const struct vivero_send *send,                \
                                const in_type_ *in, reply_type_ *reply)        \
     {                                                                         \
-        return vivero_pool_call(pool->pool, &type_##_##name_##_operation, in, \
+        return vivero_pool_call(in_pool->pool, &type_##_##name_##_operation, in, \
                                 reply, send);                                 \
     }                                                                         \
-    int type_##_##name_(struct type_ *pool, const in_type_ *in,               \
+    int type_##_##name_(struct type_ *in_pool, const in_type_ *in,               \
                         reply_type_ *reply)                                   \
     {                                                                         \
-        return type_##_##name_##_with(pool, NULL, in, reply);                 \
+        return type_##_##name_##_with(in_pool, NULL, in, reply);                 \
     }                                                                         \
     static int type_##_##name_##_body(                                        \
         struct type_##_self *self VIVERO_UNUSED,                              \
         const in_type_ *in VIVERO_UNUSED, reply_type_ *reply VIVERO_UNUSED)
 
 #define VIVERO_DECLARE_ASYNCH_STRUCT(type_, name_, in_type_)                  \
-    int type_##_##name_(struct type_ *pool, const in_type_ *in);              \
-    int type_##_##name_##_with(struct type_ *pool,                            \
+    int type_##_##name_(struct type_ *in_pool, const in_type_ *in);              \
+    int type_##_##name_##_with(struct type_ *in_pool,                            \
                                const struct vivero_send *send,                \
                                const in_type_ *in)
 
@@ -290,16 +292,16 @@ struct vivero_nothing {
         return type_##_##name_##_body(&self, (const in_type_ *)vivero_in);    \
     }                                                                         \
     VIVERO_OPERATION_(type_##_##name_, (uint32_t)sizeof(in_type_), 0, 0);     \
-    int type_##_##name_##_with(struct type_ *pool,                            \
+    int type_##_##name_##_with(struct type_ *in_pool,                            \
                                const struct vivero_send *send,                \
                                const in_type_ *in)                            \
     {                                                                         \
-        return vivero_pool_cast(pool->pool, &type_##_##name_##_operation, in, \
+        return vivero_pool_cast(in_pool->pool, &type_##_##name_##_operation, in, \
                                 send);                                        \
     }                                                                         \
-    int type_##_##name_(struct type_ *pool, const in_type_ *in)               \
+    int type_##_##name_(struct type_ *in_pool, const in_type_ *in)               \
     {                                                                         \
-        return type_##_##name_##_with(pool, NULL, in);                        \
+        return type_##_##name_##_with(in_pool, NULL, in);                        \
     }                                                                         \
     static int type_##_##name_##_body(                                        \
         struct type_##_self *self VIVERO_UNUSED,                              \

@@ -13,7 +13,7 @@
  * VIVERO_ARGS_PARAMS(name, pairs...)  `, type a, type b`
  * VIVERO_ARGS_VALUES(name, pairs...)  `a, b`, or 0
  * VIVERO_ARGS_PASS(name, pairs...)    `, a, b`
- * VIVERO_ARGS_UNPACK(name, pairs...)  `, in->a, in->b`
+ * VIVERO_ARGS_UNPACK(name, pairs...)  `, vivero_args->a, ...->b`
  * VIVERO_ARGS_SIZE(name, struct_, pairs...)  bytes of the argument struct
  * VIVERO_ARGS_KEY(name, struct_, pairs...)   bytes of the first argument */
 
@@ -33,7 +33,7 @@
 #define VIVERO_FIELD_(type_, name_) type_ name_;
 #define VIVERO_PARAM_(type_, name_) , type_ name_
 #define VIVERO_PASS_(type_, name_) , name_
-#define VIVERO_UNPACK_(type_, name_) , in->name_
+#define VIVERO_UNPACK_(type_, name_) , vivero_args->name_
 #define VIVERO_VALUE_(type_, name_) name_
 #define VIVERO_TYPE_SIZE_(type_, name_) sizeof(type_)
 

@@ -36,7 +36,7 @@ enum vivero_worker_state {
     VIVERO_WORKER_IDLE,
     VIVERO_WORKER_BUSY,       /* in a handler */
     VIVERO_WORKER_RESTARTING, /* failed, waits for its supervisor */
-    VIVERO_WORKER_LEAVING     /* taken away by resize */
+    VIVERO_WORKER_LEAVING     /* taken away by resize, busy or not */
 };
 
 struct vivero_worker_snapshot {

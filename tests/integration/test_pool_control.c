@@ -286,16 +286,21 @@ static void obeys_while_its_mailboxes_are_full(void)
     CU_ASSERT(journal_await(&journal, 2));
 }
 
-static void answers_again_while_a_worker_is_still_leaving(void)
+static void calls_a_worker_back_that_is_leaving_from_a_handler(void)
 {
     CU_ASSERT_FATAL(open_pool(VIVERO_POOL_OPTIONS(.workers = 2)));
     CU_ASSERT_FATAL(crew_hold_worker(pool, 2, &gate));
     CU_ASSERT_EQUAL(vivero_pool_resize(pool, 1), VIVERO_OK);
     CU_ASSERT_EQUAL(crew_worker(pool, 2).state, VIVERO_WORKER_LEAVING);
-    int error = vivero_pool_resize(pool, 2);
+    CU_ASSERT_EQUAL(vivero_pool_resize(pool, 2), VIVERO_OK);
+    CU_ASSERT_EQUAL(vivero_pool_size(pool), 2);
 
-    CU_ASSERT_EQUAL(error, VIVERO_E_AGAIN);
-    CU_ASSERT_EQUAL(vivero_pool_size(pool), 1);
+    gate_open(&gate);
+
+    CU_ASSERT_EQUAL(vivero_pool_call(pool, &crew_nothing, NULL, NULL,
+                                     VIVERO_SEND(.worker = 2)),
+                    VIVERO_OK);
+    CU_ASSERT_EQUAL(crew_worker(pool, 2).restarts, 0);
 }
 
 static void takes_a_lingering_worker_back(void)
@@ -380,7 +385,7 @@ SUITE_MAIN("pool_control", set_up, tear_down,
            TEST(shrinks_by_its_highest_workers),
            TEST(handles_what_stood_in_the_mailboxes_it_takes_away),
            TEST(obeys_while_its_mailboxes_are_full),
-           TEST(answers_again_while_a_worker_is_still_leaving),
+           TEST(calls_a_worker_back_that_is_leaving_from_a_handler),
            TEST(takes_a_lingering_worker_back), TEST(breathes_for_a_long_time),
            TEST(answers_invalid_for_an_impossible_size),
            TEST(grows_to_sixty_four_workers_by_default),

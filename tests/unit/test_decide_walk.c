@@ -1,0 +1,431 @@
+/* SPDX-License-Identifier: MIT */
+/* Long random lives of one to five children, under a fake clock. They are
+ * modelled after the workers: one word of command each, one queue of news for
+ * all. */
+#include <vivero/error.h>
+#include <vivero/time.h>
+
+#include "base/hash.h"
+#include "supervisor/decide.h"
+#include "tests/lib/suite.h"
+
+#define CHILDREN_MAX 5u
+#define QUEUE_MAX 64u
+
+static struct vv_decide decide;
+static struct vv_action actions[CHILDREN_MAX + 3];
+
+static bool open_decide(const struct vv_decide_options *options)
+{
+    return vv_decide_init(&decide, options, NULL) == VIVERO_OK;
+}
+
+/* ---- The model ------------------------------------------------------------- */
+
+enum life { ABSENT, IN_INIT, UP, WAITS_FOR_A_WORD };
+
+enum word { NO_WORD, WORD_START, WORD_STOP };
+
+struct child {
+    enum life life;
+    enum word word;
+    bool has_thread; /* until its FINISHED has been heard */
+    bool starving;   /* its STARVED has not been heard */
+    bool unheard;    /* nor has its failure */
+    bool wanted;
+    uint32_t asked;  /* ADDs and REMOVEs that have not been heard */
+    bool stops_itself;
+};
+
+struct news {
+    enum vv_event_kind event;
+    uint32_t child;
+};
+
+static struct child children[CHILDREN_MAX];
+static uint32_t child_count;
+static struct news queue[QUEUE_MAX];
+static uint32_t queue_first;
+static uint32_t queue_count;
+static uint64_t dice;
+static int64_t now;
+static const char *complaint;
+static uint32_t downs;
+static uint32_t give_ups;
+static uint64_t starts;
+
+static void check(bool right, const char *what)
+{
+    if (!right && complaint == NULL) {
+        complaint = what;
+    }
+}
+
+static uint32_t roll(uint32_t sides)
+{
+    return (uint32_t)(vv_random_next(&dice) % sides);
+}
+
+static void tell(enum vv_event_kind event, uint32_t child)
+{
+    check(queue_count < QUEUE_MAX, "the queue of news is full");
+    queue[(queue_first + queue_count++) % QUEUE_MAX] =
+        (struct news){event, child};
+}
+
+/* ---- What the supervisor does to children ----------------------------------- */
+
+/* Of a child whose failure was not heard yet START says "stay", no more. */
+static void start_child(uint32_t index)
+{
+    struct child *child = &children[index];
+
+    starts++;
+    if (child->has_thread) {
+        child->word = child->unheard ? NO_WORD : WORD_START;
+    } else if (roll(8) == 0) {
+        child->starving = true;
+        tell(VV_EVENT_STARVED, index);
+    } else {
+        *child = (struct child){.life = IN_INIT,
+                                .has_thread = true,
+                                .wanted = child->wanted,
+                                .asked = child->asked};
+    }
+}
+
+static void stop_child(uint32_t index)
+{
+    struct child *child = &children[index];
+
+    if (child->starving) {
+        return;
+    }
+    if (child->has_thread) {
+        child->word = WORD_STOP;
+    } else {
+        tell(VV_EVENT_FINISHED, index);
+    }
+}
+
+static void check_start(uint32_t index, enum vv_event_kind event,
+                        enum vv_child_phase before)
+{
+    bool called_back =
+        event == VV_EVENT_ADD && before == VV_CHILD_STOPPING;
+
+    check(!decide.stopping, "START after stopping began");
+    check(called_back ||
+              decide.children[index].phase == VV_CHILD_STARTING,
+          "START of a child that is not STARTING");
+    check(before != VV_CHILD_RUNNING || event != VV_EVENT_TICK,
+          "START of a child that runs");
+}
+
+static void check_stop(uint32_t index, enum vv_child_phase before)
+{
+    check(decide.children[index].phase == VV_CHILD_STOPPING,
+          "STOP of a child that is not STOPPING");
+    check(before != VV_CHILD_STOPPING && before != VV_CHILD_STOPPED,
+          "STOP twice, or of a child that is not there");
+}
+
+static void check_down(void)
+{
+    downs++;
+    check(downs == 1, "DOWN twice");
+    for (uint32_t i = 0; i < child_count; i++) {
+        check(decide.children[i].phase == VV_CHILD_STOPPED &&
+                  children[i].life == ABSENT,
+              "DOWN before the last child ended");
+    }
+}
+
+static void perform(const struct vv_action *action, enum vv_event_kind event,
+                    const enum vv_child_phase *before)
+{
+    uint32_t index = action->child;
+
+    switch (action->kind) {
+    case VV_ACTION_START:
+        check_start(index, event, before[index]);
+        start_child(index);
+        break;
+    case VV_ACTION_STOP:
+        check_stop(index, before[index]);
+        stop_child(index);
+        break;
+    case VV_ACTION_REFUSE:
+        children[index].wanted = false;
+        break;
+    case VV_ACTION_GIVE_UP:
+        give_ups++;
+        check(give_ups == 1, "GIVE_UP twice");
+        break;
+    case VV_ACTION_DOWN:
+        check_down();
+        break;
+    }
+}
+
+/* What a pool does when it hears of something. */
+static void notice(enum vv_event_kind event, uint32_t index)
+{
+    struct child *child = &children[index];
+
+    switch (event) {
+    case VV_EVENT_STARVED:
+        child->starving = false;
+        break;
+    case VV_EVENT_FINISHED:
+        child->has_thread = false;
+        child->word = NO_WORD;
+        if (child->wanted && !child->stops_itself && !decide.stopping) {
+            tell(VV_EVENT_ADD, index);
+            child->asked++;
+        } else {
+            child->wanted = false;
+        }
+        break;
+    case VV_EVENT_ADD:
+    case VV_EVENT_REMOVE:
+        child->asked--;
+        break;
+    case VV_EVENT_STARTED:
+    case VV_EVENT_START_FAILED:
+    case VV_EVENT_EXITED:
+    case VV_EVENT_TICK:
+    case VV_EVENT_STOP:
+    case VV_EVENT_COUNT:
+        break;
+    }
+}
+
+static void feed(enum vv_event_kind event, uint32_t index)
+{
+    enum vv_child_phase before[CHILDREN_MAX];
+    uint32_t count;
+
+    for (uint32_t i = 0; i < child_count; i++) {
+        before[i] = decide.children[i].phase;
+    }
+    if (event == VV_EVENT_EXITED || event == VV_EVENT_START_FAILED) {
+        children[index].unheard = false;
+    }
+    count = vv_decide(&decide, event, index, now, actions);
+    check(count <= vv_decide_actions_max(&decide), "too many actions");
+    for (uint32_t i = 0; i < count; i++) {
+        perform(&actions[i], event, before);
+    }
+    notice(event, index);
+}
+
+static void feed_next(void)
+{
+    struct news news = queue[queue_first];
+
+    queue_first = (queue_first + 1) % QUEUE_MAX;
+    queue_count--;
+    feed(news.event, news.child);
+}
+
+/* ---- What children do --------------------------------------------------------- */
+
+static void end_life(uint32_t index, bool by_itself)
+{
+    children[index].life = ABSENT;
+    children[index].stops_itself = by_itself;
+    tell(VV_EVENT_FINISHED, index);
+}
+
+static void obey(uint32_t index)
+{
+    struct child *child = &children[index];
+    enum word word = child->word;
+
+    child->word = NO_WORD;
+    if (word == WORD_STOP) {
+        end_life(index, false);
+    } else if (child->life == WAITS_FOR_A_WORD) {
+        child->life = IN_INIT;
+    }
+}
+
+static void fall(uint32_t index, enum vv_event_kind event)
+{
+    struct child *child = &children[index];
+
+    check(!child->unheard, "a failure before the last one was heard");
+    child->life = WAITS_FOR_A_WORD;
+    child->unheard = true;
+    if (child->word == WORD_START) {
+        child->word = NO_WORD;
+    }
+    tell(event, index);
+}
+
+static void live(uint32_t index, bool may_fail)
+{
+    struct child *child = &children[index];
+
+    if (child->life == IN_INIT) {
+        if (may_fail && roll(4) == 0) {
+            fall(index, VV_EVENT_START_FAILED);
+        } else {
+            child->life = UP;
+            tell(VV_EVENT_STARTED, index);
+        }
+    } else if (child->life != ABSENT && child->word != NO_WORD) {
+        obey(index);
+    } else if (child->life == UP && may_fail) {
+        if (roll(16) == 0) {
+            end_life(index, true);
+        } else {
+            fall(index, VV_EVENT_EXITED);
+        }
+    }
+}
+
+static void own(uint32_t index)
+{
+    struct child *child = &children[index];
+
+    if (child->asked == 0) {
+        child->asked++;
+        child->wanted = !child->wanted;
+        tell(child->wanted ? VV_EVENT_ADD : VV_EVENT_REMOVE, index);
+    }
+}
+
+static void pass_time(int64_t step)
+{
+    now += step;
+    if (vv_decide_next(&decide) <= now) {
+        feed(VV_EVENT_TICK, 0);
+    }
+}
+
+static void random_step(void)
+{
+    uint32_t index = roll(child_count);
+
+    switch (roll(6)) {
+    case 0:
+        own(index);
+        break;
+    case 1:
+        pass_time(1 + roll(2000));
+        break;
+    case 2:
+    case 3:
+        live(index, roll(3) == 0);
+        break;
+    default:
+        if (queue_count > 0) {
+            feed_next();
+        }
+    }
+}
+
+/* Let everybody finish what is under way. */
+static void settle(void)
+{
+    for (uint32_t i = 0; i < 1000; i++) {
+        live(i % child_count, false);
+        if (queue_count > 0) {
+            feed_next();
+        }
+    }
+    check(queue_count == 0, "the news never end");
+}
+
+/* Every START and every STOP has been answered by now. */
+static void check_rest(void)
+{
+    for (uint32_t i = 0; i < child_count; i++) {
+        enum life life = children[i].life;
+
+        switch (decide.children[i].phase) {
+        case VV_CHILD_STOPPED:
+            check(life == ABSENT, "STOPPED, and yet there");
+            break;
+        case VV_CHILD_RUNNING:
+            check(life == UP, "RUNNING, and yet not up");
+            break;
+        case VV_CHILD_WAITING:
+            check(life == ABSENT || life == WAITS_FOR_A_WORD,
+                  "WAITING, and yet alive");
+            check(vv_decide_next(&decide) < VIVERO_FOREVER,
+                  "WAITING, and never due");
+            break;
+        case VV_CHILD_STARTING:
+        case VV_CHILD_STOPPING:
+        case VV_CHILD_PHASE_COUNT:
+            check(false, "neither here nor there");
+        }
+    }
+}
+
+static void begin_walk(uint64_t seed)
+{
+    static const uint32_t intensities[] = {0, 1, 3, 40,
+                                           VV_INTENSITY_UNLIMITED};
+    struct vv_decide_options options;
+
+    dice = seed;
+    child_count = 1 + roll(CHILDREN_MAX);
+    options = (struct vv_decide_options){.children_max = child_count,
+                                         .intensity = intensities[roll(5)],
+                                         .budget_per_child = roll(2) == 0,
+                                         .period_ns = 1 + roll(5000),
+                                         .backoff_ns = roll(3) * 100,
+                                         .backoff_max_ns = 1 + roll(1000),
+                                         .seed = seed};
+    memset(children, 0, sizeof(children));
+    queue_count = 0;
+    downs = 0;
+    give_ups = 0;
+    now = VIVERO_SECONDS(1);
+    check(open_decide(&options), "no memory");
+}
+
+static void end_walk(void)
+{
+    tell(VV_EVENT_STOP, 0);
+    for (uint32_t i = 0; i < 20; i++) {
+        random_step();
+    }
+    settle();
+    check_rest();
+    check(downs == 1, "DOWN never came");
+    vv_decide_fini(&decide);
+}
+
+static void any_life_of_one_to_five_children_is_in_order(void)
+{
+    uint64_t seed = 0;
+
+    complaint = NULL;
+    starts = 0;
+    while (seed < 4000 && complaint == NULL) {
+        begin_walk(++seed);
+        for (uint32_t i = 0; i < 300 && complaint == NULL; i++) {
+            random_step();
+            if (roll(64) == 0) {
+                settle();
+                check_rest();
+            }
+        }
+        end_walk();
+    }
+    if (complaint != NULL) {
+        fprintf(stderr, "\nwalk %llu: %s\n", (unsigned long long)seed,
+                complaint);
+    }
+
+    CU_ASSERT_PTR_NULL(complaint);
+    CU_ASSERT(starts > 10000);
+}
+
+SUITE_MAIN("decide_walk", NULL, NULL,
+           TEST(any_life_of_one_to_five_children_is_in_order))

@@ -1,0 +1,508 @@
+/* SPDX-License-Identifier: MIT */
+/* The supervisor's thread with a table of operations that reads its part from a
+ * script: how each start of each child goes. */
+#include <vivero/error.h>
+#include <vivero/time.h>
+
+#include "os/thread.h"
+#include "supervisor/supervisor.h"
+#include "tests/lib/eventually.h"
+#include "tests/lib/fault_allocator.h"
+#include "tests/lib/suite.h"
+
+#include <pthread.h>
+#include <stdatomic.h>
+
+#define CHILDREN 3u
+#define PATIENCE VIVERO_SECONDS(20)
+#define LINES_MAX 1024u
+
+enum part {
+    COMES_UP = 0,
+    FAILS_TO_START,
+    STARVES,
+    COMES_UP_AND_FAILS
+};
+
+enum what { START, STOP, REFUSED, STARVED, NOTICED, GAVE_UP, DOWN };
+
+struct line {
+    enum what what;
+    uint32_t child;
+    enum vv_event_kind event; /* of NOTICED */
+    int code;                 /* of the reason */
+    int64_t at_ns;
+    bool on_its_thread;
+};
+
+struct child {
+    struct vv_notice up;
+    struct vv_notice end;
+    struct vv_notice owner;
+    const enum part *script; /* the last part repeats; NULL: COMES_UP */
+    uint32_t script_left;
+};
+
+static struct vv_supervisor supervisor;
+static struct child children[CHILDREN];
+static struct vv_notice stop_notice;
+
+static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
+/* guarded by lock */
+static struct line lines[LINES_MAX];
+static uint32_t line_count;
+
+/* ---- What the supervisor does ---------------------------------------------- */
+
+static void write_line(struct line line)
+{
+    line.at_ns = vivero_now();
+    line.on_its_thread = vv_supervisor_is_self(&supervisor);
+    pthread_mutex_lock(&lock);
+    if (line_count < LINES_MAX) {
+        lines[line_count++] = line;
+    }
+    pthread_mutex_unlock(&lock);
+}
+
+static void tell(struct vv_notice *notice, uint32_t index,
+                 enum vv_event_kind event, int code)
+{
+    const struct vivero_exit exit = {VIVERO_EXIT_FAILED, code, "told"};
+
+    vv_supervisor_tell(&supervisor, notice, index, event, &exit);
+}
+
+static enum part next_part(struct child *child)
+{
+    enum part part = child->script_left > 0 ? *child->script : COMES_UP;
+
+    if (child->script_left > 1) {
+        child->script++;
+        child->script_left--;
+    }
+    return part;
+}
+
+static void start(void *ctx, uint32_t index)
+{
+    struct child *child = &children[index];
+
+    (void)ctx;
+    write_line((struct line){.what = START, .child = index});
+    switch (next_part(child)) {
+    case COMES_UP:
+        tell(&child->up, index, VV_EVENT_STARTED, 0);
+        break;
+    case FAILS_TO_START:
+        tell(&child->end, index, VV_EVENT_START_FAILED, 7);
+        break;
+    case STARVES:
+        tell(&child->end, index, VV_EVENT_STARVED, 8);
+        break;
+    case COMES_UP_AND_FAILS:
+        tell(&child->up, index, VV_EVENT_STARTED, 0);
+        tell(&child->end, index, VV_EVENT_EXITED, 9);
+        break;
+    }
+}
+
+static void stop(void *ctx, uint32_t index)
+{
+    (void)ctx;
+    write_line((struct line){.what = STOP, .child = index});
+    tell(&children[index].end, index, VV_EVENT_FINISHED, 0);
+}
+
+static void refused(void *ctx, uint32_t index, bool starved,
+                    const struct vivero_exit *exit)
+{
+    (void)ctx;
+    write_line((struct line){.what = starved ? STARVED : REFUSED,
+                             .child = index,
+                             .code = exit->code});
+}
+
+static void noticed(void *ctx, uint32_t index, enum vv_event_kind event,
+                    const struct vivero_exit *exit)
+{
+    (void)ctx;
+    write_line((struct line){.what = NOTICED,
+                             .child = index,
+                             .event = event,
+                             .code = exit->code});
+}
+
+static void gave_up(void *ctx, uint32_t index, const struct vivero_exit *exit)
+{
+    (void)ctx;
+    write_line(
+        (struct line){.what = GAVE_UP, .child = index, .code = exit->code});
+}
+
+static void down(void *ctx)
+{
+    (void)ctx;
+    write_line((struct line){.what = DOWN});
+}
+
+static const struct vv_supervisor_ops ops = {.start = start,
+                                             .stop = stop,
+                                             .refused = refused,
+                                             .noticed = noticed,
+                                             .gave_up = gave_up,
+                                             .down = down};
+
+/* ---- What a test does ---------------------------------------------------------- */
+
+static void set_up(void)
+{
+    memset(children, 0, sizeof(children));
+    memset(&supervisor, 0, sizeof(supervisor));
+    memset(&stop_notice, 0, sizeof(stop_notice));
+    line_count = 0;
+}
+
+static int open_it(uint32_t intensity, int64_t backoff_ns)
+{
+    const struct vv_decide_options options = {.children_max = CHILDREN,
+                                              .intensity = intensity,
+                                              .period_ns = VIVERO_SECONDS(60),
+                                              .backoff_ns = backoff_ns,
+                                              .backoff_max_ns = backoff_ns};
+
+    return vv_supervisor_open(&supervisor, "test/keeper", &options, &ops, NULL,
+                              NULL);
+}
+
+/* The children's parts, from now on. */
+static void script(uint32_t index, const enum part *parts, uint32_t count)
+{
+    children[index].script = parts;
+    children[index].script_left = count;
+}
+
+static void add(uint32_t index)
+{
+    tell(&children[index].owner, index, VV_EVENT_ADD, 0);
+}
+
+static void stop_and_close(void)
+{
+    tell(&stop_notice, 0, VV_EVENT_STOP, 0);
+    vv_supervisor_close(&supervisor);
+}
+
+static uint32_t count_lines(enum what what, uint32_t child)
+{
+    uint32_t count = 0;
+
+    pthread_mutex_lock(&lock);
+    for (uint32_t i = 0; i < line_count; i++) {
+        count += lines[i].what == what && lines[i].child == child;
+    }
+    pthread_mutex_unlock(&lock);
+    return count;
+}
+
+struct wanted {
+    enum what what;
+    uint32_t child;
+    uint32_t count;
+};
+
+static bool is_written(void *ctx)
+{
+    const struct wanted *wanted = ctx;
+
+    return count_lines(wanted->what, wanted->child) >= wanted->count;
+}
+
+static bool await(enum what what, uint32_t child, uint32_t count)
+{
+    struct wanted wanted = {what, child, count};
+
+    return eventually(is_written, &wanted, PATIENCE);
+}
+
+/* Whether the lines other than NOTICED are these. After close only. */
+static bool story_is(const struct wanted *story, uint32_t count)
+{
+    uint32_t at = 0;
+
+    for (uint32_t i = 0; i < line_count; i++) {
+        if (lines[i].what == NOTICED) {
+            continue;
+        }
+        if (at == count || lines[i].what != story[at].what ||
+            lines[i].child != story[at].child) {
+            return false;
+        }
+        at++;
+    }
+    return at == count;
+}
+
+static const struct line *line_of(enum what what, uint32_t number)
+{
+    for (uint32_t i = 0; i < line_count; i++) {
+        if (lines[i].what == what && number-- == 0) {
+            return &lines[i];
+        }
+    }
+    return &(const struct line){.code = -1};
+}
+
+/* ---- Tests ------------------------------------------------------------------- */
+
+static void a_child_is_started_when_it_is_added_and_stopped_at_the_end(void)
+{
+    static const struct wanted story[] = {{START, 1, 0}, {STOP, 1, 0},
+                                          {DOWN, 0, 0}};
+
+    CU_ASSERT_EQUAL_FATAL(open_it(3, 0), VIVERO_OK);
+    add(1);
+    CU_ASSERT(await(NOTICED, 1, 2));
+    stop_and_close();
+
+    CU_ASSERT(story_is(story, 3));
+}
+
+static void everything_happens_on_its_own_thread(void)
+{
+    uint32_t elsewhere = 0;
+
+    CU_ASSERT_EQUAL_FATAL(open_it(3, 0), VIVERO_OK);
+    CU_ASSERT_FALSE(vv_supervisor_is_self(&supervisor));
+    add(0);
+    stop_and_close();
+
+    for (uint32_t i = 0; i < line_count; i++) {
+        elsewhere += !lines[i].on_its_thread;
+    }
+    CU_ASSERT_EQUAL(elsewhere, 0);
+}
+
+static void a_child_that_failed_is_started_again(void)
+{
+    static const enum part parts[] = {COMES_UP_AND_FAILS, COMES_UP};
+    static const struct wanted story[] = {
+        {START, 2, 0}, {START, 2, 0}, {STOP, 2, 0}, {DOWN, 0, 0}};
+
+    CU_ASSERT_EQUAL_FATAL(open_it(3, 0), VIVERO_OK);
+    script(2, parts, 2);
+    add(2);
+    CU_ASSERT(await(NOTICED, 2, 4));
+    stop_and_close();
+
+    CU_ASSERT(story_is(story, 4));
+}
+
+static void an_event_is_noticed_after_it_was_dealt_with(void)
+{
+    static const enum part parts[] = {COMES_UP_AND_FAILS, COMES_UP};
+    const struct line *second_start;
+    const struct line *exited = NULL;
+
+    CU_ASSERT_EQUAL_FATAL(open_it(3, 0), VIVERO_OK);
+    script(0, parts, 2);
+    add(0);
+    CU_ASSERT(await(NOTICED, 0, 4));
+    stop_and_close();
+
+    second_start = line_of(START, 1);
+    for (uint32_t i = 0; i < line_count; i++) {
+        if (lines[i].what == NOTICED && lines[i].event == VV_EVENT_EXITED) {
+            exited = &lines[i];
+        }
+    }
+    CU_ASSERT_PTR_NOT_NULL_FATAL(exited);
+    CU_ASSERT(exited > second_start);
+    CU_ASSERT_EQUAL(exited->code, 9);
+}
+
+static void a_second_restart_waits_for_its_delay(void)
+{
+    static const enum part parts[] = {COMES_UP_AND_FAILS, COMES_UP_AND_FAILS,
+                                      COMES_UP};
+    const int64_t delay = VIVERO_MILLISECONDS(20);
+
+    CU_ASSERT_EQUAL_FATAL(open_it(3, delay), VIVERO_OK);
+    script(0, parts, 3);
+    add(0);
+    CU_ASSERT(await(START, 0, 3));
+    stop_and_close();
+
+    CU_ASSERT(line_of(START, 2)->at_ns - line_of(START, 1)->at_ns >=
+              delay - delay / 4);
+}
+
+static void a_first_start_that_fails_is_refused_with_its_reason(void)
+{
+    static const enum part parts[] = {FAILS_TO_START};
+    static const struct wanted story[] = {
+        {START, 1, 0}, {REFUSED, 1, 0}, {STOP, 1, 0}, {DOWN, 0, 0}};
+
+    CU_ASSERT_EQUAL_FATAL(open_it(3, 0), VIVERO_OK);
+    script(1, parts, 1);
+    add(1);
+    CU_ASSERT(await(NOTICED, 1, 3));
+    stop_and_close();
+
+    CU_ASSERT(story_is(story, 4));
+    CU_ASSERT_EQUAL(line_of(REFUSED, 0)->code, 7);
+}
+
+static void a_first_start_without_a_thread_is_refused_as_starved(void)
+{
+    static const enum part parts[] = {STARVES};
+    static const struct wanted story[] = {
+        {START, 1, 0}, {STARVED, 1, 0}, {DOWN, 0, 0}};
+
+    CU_ASSERT_EQUAL_FATAL(open_it(3, 0), VIVERO_OK);
+    script(1, parts, 1);
+    add(1);
+    CU_ASSERT(await(STARVED, 1, 1));
+    stop_and_close();
+
+    CU_ASSERT(story_is(story, 3));
+    CU_ASSERT_EQUAL(line_of(STARVED, 0)->code, 8);
+}
+
+static void a_starved_restart_is_tried_until_there_is_a_thread(void)
+{
+    static const enum part parts[] = {COMES_UP_AND_FAILS, STARVES, STARVES,
+                                      COMES_UP};
+    static const struct wanted story[] = {{START, 0, 0}, {START, 0, 0},
+                                          {START, 0, 0}, {START, 0, 0},
+                                          {STOP, 0, 0},  {DOWN, 0, 0}};
+
+    CU_ASSERT_EQUAL_FATAL(open_it(1, 0), VIVERO_OK);
+    script(0, parts, 4);
+    add(0);
+    CU_ASSERT(await(START, 0, 4));
+    stop_and_close();
+
+    CU_ASSERT(story_is(story, 6));
+}
+
+static void giving_up_tells_why_and_stops_all_and_then_is_down(void)
+{
+    static const enum part parts[] = {COMES_UP_AND_FAILS};
+    static const struct wanted story[] = {
+        {START, 0, 0},   {START, 1, 0}, {START, 1, 0}, {START, 1, 0},
+        {GAVE_UP, 1, 0}, {STOP, 1, 0},  {STOP, 0, 0},  {DOWN, 0, 0}};
+
+    CU_ASSERT_EQUAL_FATAL(open_it(2, 0), VIVERO_OK);
+    script(1, parts, 1);
+    add(0);
+    CU_ASSERT(await(NOTICED, 0, 2));
+    add(1);
+    vv_supervisor_close(&supervisor);
+
+    CU_ASSERT(story_is(story, 8));
+    CU_ASSERT_EQUAL(line_of(GAVE_UP, 0)->code, 9);
+}
+
+static void a_stop_during_a_delay_does_not_wait_for_it(void)
+{
+    static const enum part parts[] = {COMES_UP_AND_FAILS};
+    int64_t asked_ns;
+
+    CU_ASSERT_EQUAL_FATAL(open_it(9, VIVERO_SECONDS(1000)), VIVERO_OK);
+    script(0, parts, 1);
+    add(0);
+    CU_ASSERT(await(START, 0, 2));
+    asked_ns = vivero_now();
+    stop_and_close();
+
+    CU_ASSERT(vivero_now() - asked_ns < PATIENCE);
+    CU_ASSERT_EQUAL(count_lines(STOP, 0), 1);
+}
+
+/* ---- Many who tell --------------------------------------------------------------- */
+
+#define TELLERS 4u
+#define ROUNDS 200u
+
+struct teller {
+    pthread_t thread;
+    struct vv_notice notices[ROUNDS];
+};
+
+static void *tell_often(void *ctx)
+{
+    struct teller *teller = ctx;
+
+    for (uint32_t i = 0; i < ROUNDS; i++) {
+        vv_supervisor_tell(&supervisor, &teller->notices[i], 0, VV_EVENT_TICK,
+                           NULL);
+    }
+    return NULL;
+}
+
+static void no_news_is_lost_when_many_threads_tell(void)
+{
+    static struct teller tellers[TELLERS];
+
+    memset(tellers, 0, sizeof(tellers));
+    CU_ASSERT_EQUAL_FATAL(open_it(3, 0), VIVERO_OK);
+    for (uint32_t i = 0; i < TELLERS; i++) {
+        pthread_create(&tellers[i].thread, NULL, tell_often, &tellers[i]);
+    }
+    for (uint32_t i = 0; i < TELLERS; i++) {
+        pthread_join(tellers[i].thread, NULL);
+    }
+    stop_and_close();
+
+    CU_ASSERT_EQUAL(count_lines(NOTICED, 0), TELLERS * ROUNDS + 1);
+}
+
+/* ---- When it does not open --------------------------------------------------------- */
+
+static void open_reports_no_memory_and_leaves_nothing(void)
+{
+    int error = VIVERO_E_NO_MEMORY;
+    uint64_t left = 0;
+
+    CU_ASSERT_FATAL(fault_allocator_install());
+    for (uint64_t n = 0; error == VIVERO_E_NO_MEMORY; n++) {
+        fault_allocator_fail_after(n);
+        error = open_it(3, 0);
+        left += error != VIVERO_OK ? fault_allocator_blocks() : 0;
+    }
+    fault_allocator_fail_after(FAULT_NEVER);
+    CU_ASSERT_EQUAL_FATAL(error, VIVERO_OK);
+    stop_and_close();
+
+    CU_ASSERT_EQUAL(left, 0);
+    CU_ASSERT_EQUAL(fault_allocator_blocks(), 0);
+    CU_ASSERT_EQUAL(fault_allocator_mistakes(), 0);
+    CU_ASSERT(fault_allocator_uninstall());
+}
+
+static void open_reports_a_limit_when_there_is_no_thread(void)
+{
+    vv_thread_fail_starts(0, 1);
+
+    CU_ASSERT_EQUAL(open_it(3, 0), VIVERO_E_LIMIT);
+
+    vv_thread_fail_starts(0, 0);
+    CU_ASSERT_EQUAL_FATAL(open_it(3, 0), VIVERO_OK);
+    stop_and_close();
+}
+
+SUITE_MAIN("supervisor", set_up, NULL,
+           TEST(a_child_is_started_when_it_is_added_and_stopped_at_the_end),
+           TEST(everything_happens_on_its_own_thread),
+           TEST(a_child_that_failed_is_started_again),
+           TEST(an_event_is_noticed_after_it_was_dealt_with),
+           TEST(a_second_restart_waits_for_its_delay),
+           TEST(a_first_start_that_fails_is_refused_with_its_reason),
+           TEST(a_first_start_without_a_thread_is_refused_as_starved),
+           TEST(a_starved_restart_is_tried_until_there_is_a_thread),
+           TEST(giving_up_tells_why_and_stops_all_and_then_is_down),
+           TEST(a_stop_during_a_delay_does_not_wait_for_it),
+           TEST(no_news_is_lost_when_many_threads_tell),
+           TEST(open_reports_no_memory_and_leaves_nothing),
+           TEST(open_reports_a_limit_when_there_is_no_thread))
