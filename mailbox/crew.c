@@ -26,7 +26,9 @@
  *           seat.attention: set, then the idle bit is read; the worker sets its
  *           bit, then reads attention.
  *           crew.used: publishes a new seat.
- *           crew.quiet: counts endings for those who wait for all to be done.
+ *           crew.watchers, crew.quiet: endings are announced to those who wait
+ *           for all to be done.
+ *           crew.lent: a call in a worker's place is seen by a drain.
  * Rejected. A stack of sleepers (addressed wake-ups leave stale entries). One
  *           wake-up per message (two futex calls per message at saturation). */
 #include "mailbox/crew.h"
@@ -231,7 +233,10 @@ uint32_t vv_crew_pick_free(const struct vv_crew *crew, uint32_t sticky)
     } else {
         seat--;
     }
-    return seat < size ? seat : sticky % size;
+    if (seat < size) {
+        return seat;
+    }
+    return size > 0 ? sticky % size : 0;
 }
 
 /* ---- Taking ------------------------------------------------------------------- */
@@ -316,9 +321,20 @@ bool vv_crew_take(struct vv_seat *seat, struct vv_message *message)
     return found;
 }
 
+bool vv_crew_is_suspended(const struct vv_crew *crew)
+{
+    return is_suspended(crew);
+}
+
 bool vv_crew_take_own(struct vv_seat *seat, struct vv_message *message)
 {
-    return vv_mailbox_take(seat->mailbox, VV_LANE_OWN, message);
+    bool found = !is_suspended(seat->crew) &&
+                 vv_mailbox_take(seat->mailbox, VV_LANE_OWN, message);
+
+    if (found) {
+        found_work(seat);
+    }
+    return found;
 }
 
 bool vv_crew_take_attention(struct vv_seat *seat)
@@ -437,6 +453,21 @@ static void let_fill(struct vv_seat *seat)
     }
 }
 
+/* The message is there but cannot be taken yet: let its producer run. With a
+ * real-time policy yielding is not enough for that. */
+static void give_way(struct vv_seat *seat)
+{
+    seat->fruitless++;
+    if (seat->fruitless % 4096 == 0) {
+        _Atomic uint32_t nobody = 0;
+
+        (void)vv_park(&nobody, 0,
+                      vivero_now() + VIVERO_MICROSECONDS(50));
+    } else if (seat->fruitless % 32 == 0) {
+        vv_cpu_yield();
+    }
+}
+
 bool vv_crew_rest(struct vv_seat *seat, int64_t deadline_ns)
 {
     struct vv_crew *crew = seat->crew;
@@ -461,9 +492,7 @@ bool vv_crew_rest(struct vv_seat *seat, int64_t deadline_ns)
     vv_crew_poke_quiet(crew);
     if (something_for(seat) && vv_idle_clear(&crew->idle, seat->index)) {
         /* I3, or the message stands in a lane that is frozen. */
-        if (++seat->fruitless % 32 == 0) {
-            vv_cpu_yield();
-        }
+        give_way(seat);
         return true;
     }
     return sleep_in(seat, deadline_ns);
@@ -482,16 +511,23 @@ struct vv_seat *vv_crew_borrow(struct vv_crew *crew, uint32_t only)
     return crew->seats[index];
 }
 
-bool vv_crew_may_lend(const struct vv_seat *seat)
+static void count_lent(struct vv_seat *seat, uint64_t change)
 {
-    return !has_attention(seat) && !is_suspended(seat->crew) &&
-           vv_mailbox_queued(seat->mailbox) == 0;
+    /* sync(crew.lent): seq_cst, total order because a drain closes the mailbox
+     * and then counts, a lender counts and then looks whether it is open. */
+    atomic_fetch_add_explicit(&seat->lent, change, memory_order_seq_cst);
 }
 
-void vv_crew_lent(struct vv_seat *seat)
+bool vv_crew_lend(struct vv_seat *seat)
 {
-    /* relaxed: a later vv_crew_finished() releases it. */
-    atomic_fetch_add_explicit(&seat->lent, 1, memory_order_relaxed);
+    count_lent(seat, 1);
+    if (!has_attention(seat) && !is_suspended(seat->crew) &&
+        vv_mailbox_is_open(seat->mailbox) &&
+        vv_mailbox_queued(seat->mailbox) == 0) {
+        return true;
+    }
+    count_lent(seat, UINT64_MAX);
+    return false;
 }
 
 void vv_crew_give_back(struct vv_seat *seat, bool must_wake)
@@ -539,9 +575,9 @@ uint64_t vv_crew_accepted(const struct vv_crew *crew)
 
     for (uint32_t i = 0; i < used; i++) {
         sum += vv_mailbox_accepted(crew->seats[i]->mailbox);
-        /* relaxed: what has ended was lent before, see vv_crew_finished(). */
+        /* sync(crew.lent): seq_cst, see count_lent(). */
         sum += atomic_load_explicit(&crew->seats[i]->lent,
-                                    memory_order_relaxed);
+                                    memory_order_seq_cst);
     }
     return sum;
 }
@@ -576,12 +612,12 @@ bool vv_crew_is_quiet(const struct vv_crew *crew)
 
 void vv_crew_poke_quiet(struct vv_crew *crew)
 {
-    /* sync(crew.quiet): seq_cst, total order because a watcher announces
-     * itself and then looks, we finish (idle bit) and then look for watchers. */
-    if (atomic_load_explicit(&crew->quiet_watchers, memory_order_seq_cst) !=
-        0) {
-        /* sync(crew.quiet): seq_cst, see above. */
-        atomic_fetch_add_explicit(&crew->quiet, 1, memory_order_seq_cst);
+    /* sync(crew.watchers): a read-modify-write, so that either the watcher came
+     * first and we see it, or it comes later and sees what we ended. */
+    if (atomic_fetch_add_explicit(&crew->quiet_watchers, 0,
+                                  memory_order_acq_rel) != 0) {
+        /* sync(crew.quiet): watchers count again. */
+        atomic_fetch_add_explicit(&crew->quiet, 1, memory_order_release);
         vv_unpark(&crew->quiet, VV_UNPARK_ALL);
     }
 }
@@ -592,15 +628,13 @@ int vv_crew_wait_quiet(struct vv_crew *crew, int64_t deadline_ns,
     int result = 0;
     bool in_time = true;
 
-    /* sync(crew.quiet): seq_cst, see vv_crew_poke_quiet. */
-    atomic_fetch_add_explicit(&crew->quiet_watchers, 1, memory_order_seq_cst);
+    /* sync(crew.watchers): see vv_crew_poke_quiet. */
+    atomic_fetch_add_explicit(&crew->quiet_watchers, 1, memory_order_acq_rel);
     for (;;) {
-        /* sync(crew.quiet): seq_cst, see vv_crew_poke_quiet. */
+        /* sync(crew.quiet): what was ended before this number is counted. */
         uint32_t seen =
-            atomic_load_explicit(&crew->quiet, memory_order_seq_cst);
+            atomic_load_explicit(&crew->quiet, memory_order_acquire);
 
-        /* Orders the counts after the workers' idle bits. */
-        (void)vv_idle_first(&crew->idle);
         if (stop(ctx)) {
             result = -1;
             break;

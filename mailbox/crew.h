@@ -49,7 +49,8 @@ struct vv_seat {
     struct vv_wait wait;
     uint64_t visited;
     struct vv_seat *walk_next;
-    bool present; /* it has a worker that will go on taking messages */
+    bool absent;  /* its worker has ended for good */
+    bool leaving; /* it takes only what is addressed to it */
 };
 
 struct vv_crew {
@@ -116,6 +117,7 @@ void vv_crew_notify_all(struct vv_crew *crew);
 
 /* Let messages stay where they are; and wake everybody afterwards. */
 void vv_crew_suspend(struct vv_crew *crew, bool suspended);
+bool vv_crew_is_suspended(const struct vv_crew *crew);
 
 /* Set a seat's attention and wake it. */
 void vv_crew_call_attention(struct vv_crew *crew, uint32_t index);
@@ -156,10 +158,9 @@ void vv_crew_stop_searching(struct vv_seat *seat);
 /* Hold an idle worker between two messages; NULL: none is idle. only: this seat
  * or VV_ANY_SEAT. Until given back nobody else runs it. */
 struct vv_seat *vv_crew_borrow(struct vv_crew *crew, uint32_t only);
-/* Whether a borrowed worker may run a call: nothing else waits for it. */
-bool vv_crew_may_lend(const struct vv_seat *seat);
-/* A call begins in its worker's place; it ends with vv_crew_finished(). */
-void vv_crew_lent(struct vv_seat *seat);
+/* A call begins in a borrowed worker's place; it ends with vv_crew_finished().
+ * False: something else waits for the worker, or it takes no messages. */
+bool vv_crew_lend(struct vv_seat *seat);
 /* Give it back; wakes its thread if there is something to do for it, and always
  * if `wake`. */
 void vv_crew_give_back(struct vv_seat *seat, bool wake);
@@ -187,7 +188,8 @@ bool vv_wait_begin(struct vv_seat *seat, struct vv_crew *crew, uint32_t index,
 /* The calling worker runs another one's handler on its own thread. */
 void vv_wait_for_seat(struct vv_seat *seat, const struct vv_seat *other);
 void vv_wait_end(struct vv_seat *seat);
-/* A seat's worker came, or went for good. */
-void vv_wait_set_present(struct vv_seat *seat, bool present);
+/* A seat's worker ended for good or came back; retires or stays. */
+void vv_wait_set_absent(struct vv_seat *seat, bool absent);
+void vv_wait_set_leaving(struct vv_seat *seat, bool leaving);
 
 #endif

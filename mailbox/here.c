@@ -7,14 +7,14 @@
  *           message; the close that follows from that message's effect sees
  *           the store (it happens before the sending). leave releases, the
  *           closer acquires: all the caller's accesses are over.
- * Failure.  A thread that cannot be registered (no key) is still served: the
- *           list holds the thread-local struct itself, no memory is needed.
+ * Failure.  A thread for which there is no room in the key's tables is not
+ *           listed, and its calls are answered NO_MEMORY.
  * Rejected. A reference count per object: two contended writes per message. */
 #include "mailbox/here.h"
 
 #include "mailbox/reply.h"
-#include "os/cpu.h"
 #include "os/mutex.h"
+#include "os/thread.h"
 
 #include <pthread.h>
 #include <stddef.h>
@@ -68,22 +68,35 @@ static void thread_ends(void *ctx)
     vv_mutex_unlock(&list_lock);
 }
 
-void vv_here_enlist(struct vv_here *here)
+bool vv_here_prepare(void)
 {
+    bool prepared;
+
     vv_mutex_lock(&list_lock);
     if (!has_key) {
         has_key = pthread_key_create(&key, thread_ends) == 0;
     }
-    if (has_key) {
-        (void)pthread_setspecific(key, here);
+    prepared = has_key;
+    vv_mutex_unlock(&list_lock);
+    return prepared;
+}
+
+void vv_here_enlist(struct vv_here *here)
+{
+    if (vv_forked()) {
+        return; /* the lock may be held by a thread that is not here */
     }
-    here->next = list;
-    here->previous = NULL;
-    if (list != NULL) {
-        list->previous = here;
+    vv_mutex_lock(&list_lock);
+    /* Without the key's destructor the list would keep a dead thread. */
+    if (has_key && pthread_setspecific(key, here) == 0) {
+        here->next = list;
+        here->previous = NULL;
+        if (list != NULL) {
+            list->previous = here;
+        }
+        list = here;
+        set_listed(here, true);
     }
-    list = here;
-    set_listed(here, true);
     vv_mutex_unlock(&list_lock);
     if (here->random == 0) {
         here->random = (uint64_t)(uintptr_t)here;
@@ -91,7 +104,7 @@ void vv_here_enlist(struct vv_here *here)
     }
 }
 
-static bool somebody_inside(const void *object)
+bool vv_here_somebody_inside(const void *object)
 {
     bool found = false;
 
@@ -104,14 +117,6 @@ static bool somebody_inside(const void *object)
     }
     vv_mutex_unlock(&list_lock);
     return found;
-}
-
-void vv_here_wait_until_nobody_inside(const void *object)
-{
-    /* They are on their way out, a few instructions, unless preempted. */
-    while (somebody_inside(object)) {
-        vv_cpu_yield();
-    }
 }
 
 void vv_here_forget_all(void)

@@ -75,9 +75,20 @@ static inline void vv_here_leave(struct vv_here *here, const void *previous)
     atomic_store_explicit(&here->inside, previous, memory_order_release);
 }
 
-/* Wait until no thread is inside object. Callers that began to use it before
- * its last message was taken are seen; nobody may begin any more. */
-void vv_here_wait_until_nobody_inside(const void *object);
+/* Whether a thread is inside object. Callers that began to use it before its
+ * last message was taken are seen; nobody may begin any more. */
+bool vv_here_somebody_inside(const void *object);
+
+/* Before the first object is opened. False: the process has no more keys for
+ * thread-specific data. */
+bool vv_here_prepare(void);
+/* Whether this thread will be seen by vv_here_somebody_inside(); if
+ * not there was no memory for it, or the process is a forked child. */
+static inline bool vv_here_is_listed(const struct vv_here *here)
+{
+    /* relaxed: this thread's own doing. */
+    return atomic_load_explicit(&here->listed, memory_order_relaxed);
+}
 
 /* The last object of the process is closed: the list starts anew. */
 void vv_here_forget_all(void);

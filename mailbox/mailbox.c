@@ -143,18 +143,31 @@ static uint64_t load_head(const struct vv_mailbox *mailbox, enum vv_lane lane)
     return load_head_word(mailbox, lane) & ~FROZEN;
 }
 
-/* What makes room: all that was passed or became a tombstone, once. */
-static uint32_t load_released(const struct vv_mailbox *mailbox)
+static uint32_t load_buried(const struct vv_mailbox *mailbox)
 {
     /* sync(mailbox.wanted): seq_cst, total order with credit(). */
-    uint32_t credited =
-        atomic_load_explicit(&mailbox->credited, memory_order_seq_cst);
-    /* sync(mailbox.wanted): seq_cst, as above. */
-    uint32_t buried =
-        atomic_load_explicit(&mailbox->buried, memory_order_seq_cst);
+    return atomic_load_explicit(&mailbox->buried, memory_order_seq_cst);
+}
 
-    return (uint32_t)load_head(mailbox, VV_LANE_POOL) +
-           (uint32_t)load_head(mailbox, VV_LANE_OWN) + credited - buried;
+/* What makes room: all that was passed or became a tombstone, once. No burial
+ * falls between the heads and the credits we read, else they do not fit. */
+static uint32_t load_released(const struct vv_mailbox *mailbox)
+{
+    uint32_t buried = load_buried(mailbox);
+
+    for (;;) {
+        uint32_t heads = (uint32_t)load_head(mailbox, VV_LANE_POOL) +
+                         (uint32_t)load_head(mailbox, VV_LANE_OWN);
+        /* sync(mailbox.wanted): seq_cst, total order with credit(). */
+        uint32_t credited =
+            atomic_load_explicit(&mailbox->credited, memory_order_seq_cst);
+        uint32_t again = load_buried(mailbox);
+
+        if (again == buried) {
+            return heads + credited - buried;
+        }
+        buried = again;
+    }
 }
 
 /* ---- Room ------------------------------------------------------------------- */
@@ -232,6 +245,7 @@ int vv_mailbox_init(struct vv_mailbox *mailbox, uint32_t depth,
     mailbox->depth = depth;
     mailbox->space = space;
     mailbox->account = account;
+    vv_mailbox_close(mailbox);
     for (int lane = 0; lane < VV_LANE_COUNT; lane++) {
         mailbox->cells[lane] =
             vv_allocate(account, mailbox->capacity * sizeof(struct vv_cell),
@@ -396,7 +410,7 @@ static uint32_t cells_free(struct vv_mailbox *mailbox, enum vv_lane lane,
     return mailbox->capacity - used < count ? mailbox->capacity - used : count;
 }
 
-static void compact(struct vv_mailbox *mailbox, enum vv_lane lane);
+static bool compact(struct vv_mailbox *mailbox, enum vv_lane lane);
 
 /* Admit up to count messages: moves the tail, I1. */
 static enum vv_put admit(struct vv_mailbox *mailbox, enum vv_lane lane,
@@ -421,10 +435,11 @@ static enum vv_put admit(struct vv_mailbox *mailbox, enum vv_lane lane,
                 tail = again;
                 continue;
             }
-            if (room == 0) {
+            /* No progress: what we took for room was about to be buried, or a
+             * producer is still writing at the head. */
+            if (room == 0 || !compact(mailbox, lane)) {
                 return VV_PUT_FULL;
             }
-            compact(mailbox, lane);
             tail = load_tail(mailbox);
             continue;
         }
@@ -526,9 +541,15 @@ static bool is_expired(const struct vv_reply *reply)
            reply->deadline_ns <= vivero_now();
 }
 
-/* Copy the message at the head and pass it: I2. False: none is ready. */
-static bool pass_one(struct vv_mailbox *mailbox, enum vv_lane lane,
-                     struct vv_message *message)
+enum passed {
+    PASSED_ONE,
+    PASSED_NONE, /* none is ready */
+    PASSED_FROZEN
+};
+
+/* Copy the message at the head and pass it: I2. */
+static enum passed pass_one(struct vv_mailbox *mailbox, enum vv_lane lane,
+                            struct vv_message *message)
 {
     uint64_t head = load_head_word(mailbox, lane);
 
@@ -536,9 +557,11 @@ static bool pass_one(struct vv_mailbox *mailbox, enum vv_lane lane,
         const struct vv_cell *cell = cell_at(mailbox, lane, (uint32_t)head);
         uint64_t stamp = stamp_of(cell);
 
-        if ((head & FROZEN) != 0 ||
-            turn_of(stamp) != turn_full(mailbox, head)) {
-            return false;
+        if ((head & FROZEN) != 0) {
+            return PASSED_FROZEN;
+        }
+        if (turn_of(stamp) != turn_full(mailbox, head)) {
+            return PASSED_NONE;
         }
         copy_out(cell, mark_of(stamp), message);
         /* sync(mailbox.head): the cell has been copied; seq_cst for
@@ -546,7 +569,7 @@ static bool pass_one(struct vv_mailbox *mailbox, enum vv_lane lane,
         if (atomic_compare_exchange_weak_explicit(
                 &mailbox->head[lane], &head, head + 1, memory_order_seq_cst,
                 memory_order_seq_cst)) {
-            return true;
+            return PASSED_ONE;
         }
     }
 }
@@ -577,22 +600,24 @@ static void end_message(struct vv_mailbox *mailbox, struct vv_message *message,
 }
 
 /* The next message that has not ended. */
-static bool next_live(struct vv_mailbox *mailbox, enum vv_lane lane,
-                      struct vv_message *message)
+static enum passed next_live(struct vv_mailbox *mailbox, enum vv_lane lane,
+                             struct vv_message *message)
 {
-    while (pass_one(mailbox, lane, message)) {
-        offer_room(mailbox);
-        if (begin(mailbox, message)) {
-            return true;
+    enum passed passed;
+
+    do {
+        passed = pass_one(mailbox, lane, message);
+        if (passed == PASSED_ONE) {
+            offer_room(mailbox);
         }
-    }
-    return false;
+    } while (passed == PASSED_ONE && !begin(mailbox, message));
+    return passed;
 }
 
 bool vv_mailbox_take(struct vv_mailbox *mailbox, enum vv_lane lane,
                      struct vv_message *message)
 {
-    while (next_live(mailbox, lane, message)) {
+    while (next_live(mailbox, lane, message) == PASSED_ONE) {
         if (message->reply == NULL || !is_expired(message->reply)) {
             return true;
         }
@@ -625,7 +650,13 @@ bool vv_mailbox_drop(struct vv_mailbox *mailbox, enum vv_lane lane, int result,
 {
     struct vv_message message;
 
-    if (!next_live(mailbox, lane, &message)) {
+    enum passed passed = next_live(mailbox, lane, &message);
+
+    while (passed == PASSED_FROZEN) {
+        vv_cpu_yield(); /* for one walk of somebody else */
+        passed = next_live(mailbox, lane, &message);
+    }
+    if (passed == PASSED_NONE) {
         return false;
     }
     end_message(mailbox, &message, result, NULL, how);
@@ -643,22 +674,43 @@ static uint64_t lane_accepted(const struct vv_mailbox *mailbox,
 
 /* Up to what was accepted before, so that producers cannot keep us here for
  * ever. One of them between its CAS and its turn is waited for. */
-uint32_t vv_mailbox_flush_lane(struct vv_mailbox *mailbox, enum vv_lane lane,
-                               int result, const struct vivero_exit *exit,
-                               enum vv_settled how)
+static uint32_t flush_once(struct vv_mailbox *mailbox, enum vv_lane lane,
+                           int result, const struct vivero_exit *exit,
+                           enum vv_settled how)
 {
     uint64_t until = lane_accepted(mailbox, lane);
     struct vv_message message;
     uint32_t count = 0;
 
     while (load_head(mailbox, lane) < until) {
-        if (next_live(mailbox, lane, &message)) {
+        if (next_live(mailbox, lane, &message) == PASSED_ONE) {
             end_message(mailbox, &message, result, exit, how);
             count++;
         } else if (load_head(mailbox, lane) < until) {
             vv_cpu_yield();
         }
     }
+    return count;
+}
+
+static uint32_t load_compactions(const struct vv_mailbox *mailbox)
+{
+    /* relaxed: read before and after the lane, which synchronises. */
+    return atomic_load_explicit(&mailbox->compactions, memory_order_relaxed);
+}
+
+/* Once more if a compaction may have pushed messages past the mark. */
+uint32_t vv_mailbox_flush_lane(struct vv_mailbox *mailbox, enum vv_lane lane,
+                               int result, const struct vivero_exit *exit,
+                               enum vv_settled how)
+{
+    uint32_t count = 0;
+    uint32_t before;
+
+    do {
+        before = load_compactions(mailbox);
+        count += flush_once(mailbox, lane, result, exit, how);
+    } while (load_compactions(mailbox) != before);
     return count;
 }
 
@@ -810,12 +862,18 @@ static uint64_t pass_holes(struct vv_mailbox *mailbox, enum vv_lane lane,
     return head;
 }
 
-static void compact(struct vv_mailbox *mailbox, enum vv_lane lane)
+/* False: it made no room in the ring. */
+static bool compact(struct vv_mailbox *mailbox, enum vv_lane lane)
 {
     uint64_t head = freeze(mailbox, lane);
+    uint64_t after;
 
+    /* relaxed: thaw publishes it. */
+    atomic_fetch_add_explicit(&mailbox->compactions, 1, memory_order_relaxed);
     push_to_tail(mailbox, lane, head);
-    thaw(mailbox, lane, pass_holes(mailbox, lane, head));
+    after = pass_holes(mailbox, lane, head);
+    thaw(mailbox, lane, after);
+    return after != head;
 }
 
 /* ---- Closing, looking -------------------------------------------------------------- */

@@ -49,6 +49,7 @@ struct vv_mailbox {
     /* atomic; rare: ended without a handler */
     VV_CACHELINE_ALIGNED _Atomic uint32_t credited; /* became tombstones */
     _Atomic uint32_t buried; /* tombstones whose cells were passed */
+    _Atomic uint32_t compactions;
     _Atomic uint64_t settled[VV_SETTLED_COUNT];
     /* fixed at open */
     VV_CACHELINE_ALIGNED struct vv_cell *cells[VV_LANE_COUNT];
@@ -65,6 +66,7 @@ enum vv_put {
     VV_PUT_CLOSED
 };
 
+/* It starts closed. */
 int vv_mailbox_init(struct vv_mailbox *mailbox, uint32_t depth,
                     struct vv_space *space, struct vv_account *account);
 /* Empty by now. */

@@ -46,6 +46,7 @@
 #include "os/cpu.h"
 #include "os/mutex.h"
 #include "os/park.h"
+#include "os/thread.h"
 
 #include <string.h>
 
@@ -78,7 +79,7 @@ static struct vv_reply *chunks[CHUNKS_MAX];
 static uint32_t chunk_count;
 static struct vv_reply *depot;
 static uint32_t retained;
-static uint32_t first_generation;
+static uint32_t first_generation = 1;
 /* atomic: which life of the depot caches belong to; 0: never retained */
 static _Atomic uint32_t depot_epoch;
 
@@ -90,6 +91,12 @@ static enum reply_state state_of(uint32_t word)
 static uint32_t generation_of(uint32_t word)
 {
     return word >> GENERATION_SHIFT;
+}
+
+/* 0 is nobody's, so that a zeroed handle names nothing. */
+static uint32_t after(uint32_t generation)
+{
+    return generation < GENERATION_MASK ? generation + 1 : 1;
 }
 
 static uint32_t with_state(uint32_t word, enum reply_state state)
@@ -121,106 +128,121 @@ static uint32_t current_epoch(void)
     return atomic_load_explicit(&depot_epoch, memory_order_relaxed);
 }
 
-void vv_reply_retain(void)
+int vv_reply_retain(void)
 {
+    if (!vv_here_prepare()) {
+        return VIVERO_E_LIMIT;
+    }
     vv_mutex_lock(&depot_lock);
     if (retained++ == 0) {
         /* relaxed: as in current_epoch. */
         atomic_fetch_add_explicit(&depot_epoch, 1, memory_order_relaxed);
     }
     vv_mutex_unlock(&depot_lock);
+    return VIVERO_OK;
 }
 
-static void free_chunks_locked(void)
+/* Take all chunks out, linked through their first slots; generations go on from
+ * the highest there was. */
+static struct vv_reply *take_chunks_locked(void)
 {
+    struct vv_reply *taken = NULL;
+
     vv_mutex_assert_held(&depot_lock);
     for (uint32_t i = 0; i < chunk_count; i++) {
         for (uint32_t k = 0; k < CHUNK_SLOTS; k++) {
-            uint32_t next = generation_of(load_word(&chunks[i][k])) + 1;
+            uint32_t generation = generation_of(load_word(&chunks[i][k]));
 
-            if (next > first_generation) {
-                first_generation = next;
+            if (generation >= first_generation) {
+                first_generation = after(generation);
             }
         }
-        vv_release(NULL, chunks[i], CHUNK_SLOTS * sizeof(struct vv_reply),
-                   VV_CACHELINE);
+        chunks[i]->next = taken;
+        taken = chunks[i];
         chunks[i] = NULL;
     }
     chunk_count = 0;
     depot = NULL;
+    return taken;
+}
+
+static void free_chunks(struct vv_reply *chunk)
+{
+    while (chunk != NULL) {
+        struct vv_reply *next = chunk->next;
+
+        vv_release(NULL, chunk, CHUNK_SLOTS * sizeof(struct vv_reply),
+                   VV_CACHELINE);
+        chunk = next;
+    }
 }
 
 void vv_reply_release(void)
 {
+    struct vv_reply *taken = NULL;
     bool last;
 
     vv_mutex_lock(&depot_lock);
     VV_ASSERT(retained > 0);
     last = --retained == 0;
     if (last) {
-        free_chunks_locked();
+        taken = take_chunks_locked();
         /* relaxed: as in current_epoch. */
         atomic_fetch_add_explicit(&depot_epoch, 1, memory_order_relaxed);
     }
     vv_mutex_unlock(&depot_lock);
     if (last) {
+        free_chunks(taken);
         vv_here_forget_all();
     }
 }
 
-static bool add_chunk_locked(void)
+static void add_chunk_locked(struct vv_reply *chunk)
 {
-    struct vv_reply *chunk;
-
     vv_mutex_assert_held(&depot_lock);
-    if (chunk_count == CHUNKS_MAX) {
-        return false;
-    }
-    chunk = vv_allocate(NULL, CHUNK_SLOTS * sizeof(struct vv_reply),
-                        VV_CACHELINE);
-    if (chunk == NULL) {
-        return false;
-    }
     for (uint32_t k = CHUNK_SLOTS; k-- > 0;) {
         chunk[k].index = chunk_count * CHUNK_SLOTS + k;
         /* relaxed: nobody else knows the slot yet. */
-        atomic_init(&chunk[k].word, (first_generation & GENERATION_MASK)
-                                        << GENERATION_SHIFT);
+        atomic_init(&chunk[k].word, first_generation << GENERATION_SHIFT);
         chunk[k].next = depot;
         depot = &chunk[k];
     }
     chunks[chunk_count++] = chunk;
-    return true;
+}
+
+/* The allocator may be the user's: not under the lock. */
+static bool add_chunk(void)
+{
+    struct vv_reply *chunk = vv_allocate(
+        NULL, CHUNK_SLOTS * sizeof(struct vv_reply), VV_CACHELINE);
+    bool added = false;
+
+    if (chunk == NULL) {
+        return false;
+    }
+    vv_mutex_lock(&depot_lock);
+    if (chunk_count < CHUNKS_MAX) {
+        add_chunk_locked(chunk);
+        added = true;
+    }
+    vv_mutex_unlock(&depot_lock);
+    if (!added) {
+        vv_release(NULL, chunk, CHUNK_SLOTS * sizeof(struct vv_reply),
+                   VV_CACHELINE);
+    }
+    return added;
 }
 
 static void cache_refill(struct vv_here *here)
 {
     vv_mutex_lock(&depot_lock);
-    for (uint32_t i = 0; i < CACHE_REFILL; i++) {
-        struct vv_reply *reply;
+    for (uint32_t i = 0; i < CACHE_REFILL && depot != NULL; i++) {
+        struct vv_reply *reply = depot;
 
-        if (depot == NULL && (i > 0 || !add_chunk_locked())) {
-            break;
-        }
-        reply = depot;
         depot = reply->next;
         reply->next = here->replies;
         here->replies = reply;
         here->reply_count++;
-    }
-    vv_mutex_unlock(&depot_lock);
-}
-
-static void cache_drain_to(struct vv_here *here, uint32_t count)
-{
-    vv_mutex_lock(&depot_lock);
-    while (here->reply_count > count) {
-        struct vv_reply *reply = here->replies;
-
-        here->replies = reply->next;
-        here->reply_count--;
-        reply->next = depot;
-        depot = reply;
     }
     vv_mutex_unlock(&depot_lock);
 }
@@ -236,17 +258,31 @@ static void cache_check_epoch(struct vv_here *here)
     }
 }
 
+/* A thread that ends may do this while the last object is being closed. */
+static void cache_drain_to(struct vv_here *here, uint32_t count)
+{
+    vv_mutex_lock(&depot_lock);
+    cache_check_epoch(here);
+    while (here->reply_count > count) {
+        struct vv_reply *reply = here->replies;
+
+        here->replies = reply->next;
+        here->reply_count--;
+        reply->next = depot;
+        depot = reply;
+    }
+    vv_mutex_unlock(&depot_lock);
+}
+
 void vv_reply_cache_flush(struct vv_here *here)
 {
-    cache_check_epoch(here);
     cache_drain_to(here, 0);
 }
 
 /* End the slot's generation. */
 static void clear_slot(struct vv_reply *reply)
 {
-    uint32_t generation =
-        (generation_of(load_word(reply)) + 1) & GENERATION_MASK;
+    uint32_t generation = after(generation_of(load_word(reply)));
 
     if (reply->out_box != NULL) {
         vv_release(NULL, reply->out_box, reply->out_size,
@@ -329,9 +365,9 @@ struct vv_reply *vv_reply_new(uint32_t out_size, bool has_caller)
     struct vv_reply *reply;
 
     cache_check_epoch(here);
-    if (here->replies == NULL) {
+    while (here->replies == NULL) {
         cache_refill(here);
-        if (here->replies == NULL) {
+        if (here->replies == NULL && !add_chunk()) {
             return NULL;
         }
     }
@@ -480,14 +516,9 @@ static void debt_unlink_locked(struct vv_reply *reply)
     reply->debts = NULL;
 }
 
-struct vivero_reply_token vv_reply_owe(struct vv_reply *reply,
-                                       struct vv_debts *debts)
+static void debt_link_locked(struct vv_reply *reply, struct vv_debts *debts)
 {
-    struct vivero_reply_token token = {reply->index,
-                                       generation_of(load_word(reply))};
-    uint32_t word;
-
-    vv_mutex_lock(&depot_lock);
+    vv_mutex_assert_held(&depot_lock);
     reply->debts = debts;
     reply->previous = NULL;
     reply->next = debts->first;
@@ -495,12 +526,31 @@ struct vivero_reply_token vv_reply_owe(struct vv_reply *reply,
         debts->first->previous = reply;
     }
     debts->first = reply;
+}
+
+bool vv_reply_owe(struct vv_reply *reply, uint32_t generation,
+                  struct vv_debts *debts, struct vivero_reply_token *token)
+{
+    uint32_t word;
+    bool has_caller = true;
+
+    token->slot = reply->index;
+    token->generation = generation;
+    vv_mutex_lock(&depot_lock);
     word = load_word(reply);
-    while (state_of(word) == RUNNING &&
-           !step(reply, &word, (word & ~STATE_MASK) | (uint32_t)OWED)) {
+    /* Fencing takes the same lock, so if the slot is ours now it stays so. */
+    if (generation_of(word) == generation && state_of(word) != SETTLING &&
+        state_of(word) != DONE) {
+        has_caller = (word & CALLER) != 0;
+        if (has_caller) {
+            debt_link_locked(reply, debts);
+        }
+        while (has_caller && state_of(word) == RUNNING &&
+               !step(reply, &word, (word & ~STATE_MASK) | (uint32_t)OWED)) {
+        }
     }
     vv_mutex_unlock(&depot_lock);
-    return token;
+    return has_caller;
 }
 
 /* OWED -> SETTLING, off the list; NULL: not owed (any more). A slot whose
@@ -523,6 +573,16 @@ static bool collect_locked(struct vv_reply *reply, uint32_t generation)
     return false;
 }
 
+/* SETTLING -> OWED: it was not an answer after all. */
+static void put_back_locked(struct vv_reply *reply, struct vv_debts *debts)
+{
+    uint32_t word = load_word(reply);
+
+    debt_link_locked(reply, debts);
+    while (!step(reply, &word, (word & ~STATE_MASK) | (uint32_t)OWED)) {
+    }
+}
+
 static struct vv_reply *find_locked(uint32_t index)
 {
     vv_mutex_assert_held(&depot_lock);
@@ -535,15 +595,20 @@ int vv_reply_pay(struct vivero_reply_token token, int result, const void *out,
                  size_t size)
 {
     struct vv_reply *reply;
+    struct vv_debts *debts;
     int error = VIVERO_E_GONE;
 
+    if (vv_forked()) {
+        return VIVERO_E_FORKED;
+    }
     vv_mutex_lock(&depot_lock);
     reply = find_locked(token.slot);
-    if (reply != NULL &&
-        generation_of(load_word(reply)) == token.generation) {
+    debts = reply != NULL ? reply->debts : NULL;
+    if (reply != NULL && collect_locked(reply, token.generation)) {
         if (result == VIVERO_OK && size != reply->out_size) {
+            put_back_locked(reply, debts);
             error = VIVERO_E_INVALID;
-        } else if (collect_locked(reply, token.generation)) {
+        } else {
             fill(reply, result, out, NULL);
             error = VIVERO_OK;
         }
@@ -555,7 +620,8 @@ int vv_reply_pay(struct vivero_reply_token token, int result, const void *out,
     return error;
 }
 
-void vv_reply_default(struct vv_debts *debts, const struct vivero_exit *exit)
+void vv_reply_default(struct vv_debts *debts, int result,
+                      const struct vivero_exit *exit)
 {
     for (;;) {
         struct vv_reply *reply;
@@ -571,7 +637,7 @@ void vv_reply_default(struct vv_debts *debts, const struct vivero_exit *exit)
             return;
         }
         if (mine) {
-            fill(reply, VIVERO_E_DOWN, NULL, exit);
+            fill(reply, result, NULL, exit);
             publish(reply);
         }
     }
@@ -758,11 +824,6 @@ bool vv_reply_is_tombstone(const struct vv_reply *reply)
     enum reply_state state = state_of(load_word(reply));
 
     return state == CUT || state == DEAD;
-}
-
-bool vv_reply_has_caller(const struct vv_reply *reply)
-{
-    return (load_word(reply) & CALLER) != 0;
 }
 
 uint32_t vv_reply_generation(const struct vv_reply *reply)

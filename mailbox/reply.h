@@ -54,8 +54,8 @@ struct vv_debts {
     struct vv_reply *first;
 };
 
-/* The depot exists while somebody retains it. */
-void vv_reply_retain(void);
+/* The depot exists while somebody retains it. Errors: LIMIT. */
+int vv_reply_retain(void);
 void vv_reply_release(void);
 
 /* A slot whose message is about to be queued, with room for out_size bytes of
@@ -83,15 +83,17 @@ void vv_reply_settle(struct vv_reply *reply, uint32_t generation, int result,
  * False: it was quicker. */
 bool vv_reply_fence(struct vivero_reply_token token, int result);
 
-/* Turn a begun slot into a debt that can be paid by token. */
-struct vivero_reply_token vv_reply_owe(struct vv_reply *reply,
-                                       struct vv_debts *debts);
+/* Turn a begun slot into a debt that can be paid by token. If it was fenced
+ * meanwhile the token is stale from the start. False: it has no caller. */
+bool vv_reply_owe(struct vv_reply *reply, uint32_t generation,
+                  struct vv_debts *debts, struct vivero_reply_token *token);
 /* Pay it; errors as vivero_reply. From its debtor too. size is not checked
  * when result is not 0. */
 int vv_reply_pay(struct vivero_reply_token token, int result, const void *out,
                  size_t size);
-/* The debtor ends: all its callers are told DOWN. */
-void vv_reply_default(struct vv_debts *debts, const struct vivero_exit *exit);
+/* The debtor ends: all its callers are told result, and exit if that is DOWN. */
+void vv_reply_default(struct vv_debts *debts, int result,
+                      const struct vivero_exit *exit);
 
 /* Wait for the answer, spinning first. Copies it to out (NULL: nowhere), frees
  * the slot, returns the result. expired: whether the deadline passed while the
@@ -108,8 +110,6 @@ bool vv_reply_cut(struct vv_reply *reply);
 /* Free a tombstone whose cell is being passed. */
 void vv_reply_bury(struct vv_reply *reply);
 
-/* Whether anybody waits for it, or did. */
-bool vv_reply_has_caller(const struct vv_reply *reply);
 /* For compaction and deadlock search. May be stale at once. */
 bool vv_reply_is_tombstone(const struct vv_reply *reply);
 /* Queued or running: only a worker can answer it. */

@@ -29,7 +29,7 @@ struct path {
 
 static bool is_free(const struct vv_seat *seat)
 {
-    return seat->present &&
+    return !seat->absent &&
            (seat->wait.crew == NULL || (seat->wait.reply != NULL &&
             !vv_reply_is_with_worker(seat->wait.reply, seat->wait.generation)));
 }
@@ -44,14 +44,15 @@ static bool meet(const struct vv_wait *wait, struct path *path)
     for (uint32_t i = first; i < end; i++) {
         struct vv_seat *seat = vv_crew_seat(wait->crew, i);
 
-        if (seat->visited == walk) {
+        if (seat->visited == walk ||
+            (wait->index == VV_ANY_SEAT && seat->leaving)) {
             continue;
         }
         if (is_free(seat)) {
             return true;
         }
         seat->visited = walk;
-        if (seat->present) {
+        if (!seat->absent) {
             seat->walk_next = path->next;
             path->next = seat;
         }
@@ -111,9 +112,16 @@ void vv_wait_end(struct vv_seat *seat)
     vv_mutex_unlock(&waits);
 }
 
-void vv_wait_set_present(struct vv_seat *seat, bool present)
+void vv_wait_set_absent(struct vv_seat *seat, bool absent)
 {
     vv_mutex_lock(&waits);
-    seat->present = present;
+    seat->absent = absent;
+    vv_mutex_unlock(&waits);
+}
+
+void vv_wait_set_leaving(struct vv_seat *seat, bool leaving)
+{
+    vv_mutex_lock(&waits);
+    seat->leaving = leaving;
     vv_mutex_unlock(&waits);
 }

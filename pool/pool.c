@@ -142,9 +142,11 @@ void vv_pool_count_abandoned(int change)
 
 enum vv_pool_phase vv_pool_phase(const struct vv_pool *pool)
 {
-    /* sync(pool.phase): and what led to it. */
+    /* sync(pool.phase): and what led to it; seq_cst, total order because who
+     * ends a phase advances it and then closes the mailboxes, who opens one
+     * then looks at the phase. */
     return (enum vv_pool_phase)atomic_load_explicit(&pool->phase,
-                                                    memory_order_acquire);
+                                                    memory_order_seq_cst);
 }
 
 bool vv_pool_advance(struct vv_pool *pool, enum vv_pool_phase phase)
@@ -153,10 +155,10 @@ bool vv_pool_advance(struct vv_pool *pool, enum vv_pool_phase phase)
     uint32_t now = atomic_load_explicit(&pool->phase, memory_order_relaxed);
 
     while (now < (uint32_t)phase) {
-        /* sync(pool.phase): what led to it. */
+        /* sync(pool.phase): what led to it; seq_cst as above. */
         if (atomic_compare_exchange_weak_explicit(
-                &pool->phase, &now, (uint32_t)phase, memory_order_acq_rel,
-                memory_order_acquire)) {
+                &pool->phase, &now, (uint32_t)phase, memory_order_seq_cst,
+                memory_order_seq_cst)) {
             return true;
         }
     }
@@ -172,6 +174,7 @@ int vv_pool_refusal(struct vv_pool *pool, struct vv_here *here)
         here->last_exit = pool->down_exit;
         return VIVERO_E_DOWN;
     case VV_POOL_OPENING:
+        return VIVERO_E_AGAIN;
     case VV_POOL_OPEN:
         /* Mailboxes close a moment before the phase says why. */
     case VV_POOL_HALTED:
@@ -253,7 +256,14 @@ static bool fill_times(struct vivero_pool_options *options)
 
 static bool fill_sizes(struct vivero_pool_options *options)
 {
-    set_default_u32(&options->workers, vv_cpu_usable());
+    uint32_t cpus = vv_cpu_usable();
+
+    if (options->workers == 0) {
+        options->workers = options->workers_max > 0 &&
+                                   options->workers_max < cpus
+                               ? options->workers_max
+                               : cpus;
+    }
     set_default_u32(&options->workers_max,
                     options->workers > WORKERS_MAX_DEFAULT
                         ? options->workers
@@ -482,22 +492,29 @@ static int open_supervisor(struct vv_pool *pool)
                               &vv_pool_supervisor_ops, pool, &pool->account);
 }
 
-static struct vv_pool *new_pool(void)
+static int new_pool(struct vv_pool **fresh)
 {
     struct vv_pool *pool;
+    int error;
 
     vv_memory_retain();
+    error = vv_reply_retain();
+    if (error != VIVERO_OK) {
+        vv_memory_release();
+        return error;
+    }
     pool = vv_allocate(NULL, sizeof(*pool), VV_CACHELINE);
     if (pool == NULL) {
+        vv_reply_release();
         vv_memory_release();
-        return NULL;
+        return VIVERO_E_NO_MEMORY;
     }
-    vv_reply_retain();
     vv_fork_watch();
     vv_mutex_init(&pool->lock, VV_RANK_POOL);
     /* relaxed: nobody else knows the pool. */
     atomic_store_explicit(&pool->references, 1, memory_order_relaxed);
-    return pool;
+    *fresh = pool;
+    return VIVERO_OK;
 }
 
 static void free_pool(struct vv_pool *pool)
@@ -517,6 +534,9 @@ void vv_pool_release(struct vv_pool *pool)
     /* sync(pool.references): the last one sees what the others did. */
     if (atomic_fetch_sub_explicit(&pool->references, 1,
                                   memory_order_acq_rel) == 1) {
+        if (pool->supervised) {
+            vv_supervisor_close(&pool->supervisor);
+        }
         close_parts(pool);
         vv_cond_fini(&pool->changed);
         free_pool(pool);
@@ -543,6 +563,7 @@ static int open_keeper(struct vv_pool *pool)
     if (error == VIVERO_OK) {
         fill_spec(pool);
         error = open_supervisor(pool);
+        pool->supervised = error == VIVERO_OK;
         if (error != VIVERO_OK) {
             set_pool(pool->handle, NULL);
         }
@@ -589,9 +610,9 @@ static int open_with(const struct vivero_pool_options *options,
     if (vv_forked()) {
         return VIVERO_E_FORKED;
     }
-    pool = new_pool();
-    if (pool == NULL) {
-        return VIVERO_E_NO_MEMORY;
+    error = new_pool(&pool);
+    if (error != VIVERO_OK) {
+        return error;
     }
     error = fill_options(pool, options, payload_size);
     if (error == VIVERO_OK && pool->options.arena) {
@@ -655,12 +676,17 @@ static void stop_workers(struct vv_pool *pool)
     }
 }
 
+void vv_pool_retain(struct vv_pool *pool)
+{
+    /* relaxed: the caller keeps it from being freed as it is. */
+    atomic_fetch_add_explicit(&pool->references, 1, memory_order_relaxed);
+}
+
 static void abandon(struct vv_pool *pool, uint32_t index)
 {
     struct vv_pool_child *child = &pool->children[index];
 
-    /* relaxed: we hold a reference ourselves. */
-    atomic_fetch_add_explicit(&pool->references, 1, memory_order_relaxed);
+    vv_pool_retain(pool);
     vv_pool_count_abandoned(1);
     if (!vv_worker_abandon(child->worker)) {
         /* It leaves by itself after all, and has said so or is about to. */
@@ -675,12 +701,18 @@ static void abandon(struct vv_pool *pool, uint32_t index)
                        VV_EVENT_FINISHED, NULL);
 }
 
+/* Whether a thread runs the worker. Nothing is started any more, and one that
+ * lost its thread is seen off by the supervisor. */
 static bool has_carrier(struct vv_pool *pool, uint32_t index)
 {
     bool has;
 
     vv_mutex_lock(&pool->lock);
-    has = pool->children[index].has_carrier;
+    while (!pool->stop_heard) {
+        vv_cond_wait(&pool->changed, &pool->lock);
+    }
+    has = pool->children[index].has_carrier &&
+          !vv_worker_lost_thread(pool->children[index].worker);
     vv_mutex_unlock(&pool->lock);
     return has;
 }
@@ -704,11 +736,25 @@ static int see_workers_off(struct vv_pool *pool)
 
 static void join_threads(struct vv_pool *pool)
 {
-    vv_supervisor_close(&pool->supervisor);
+    vv_supervisor_join(&pool->supervisor);
     for (uint32_t i = 0; i < pool->options.workers_max; i++) {
         if (pool->children[i].worker != NULL) {
             vv_worker_join(pool->children[i].worker);
         }
+    }
+}
+
+/* Callers inside are on their way out. One may wait for an abandoned worker
+ * that had just taken its message when we looked before. */
+static void see_callers_off(struct vv_pool *pool)
+{
+    while (vv_here_somebody_inside(pool)) {
+        for (uint32_t i = 0; i < pool->options.workers_max; i++) {
+            if (pool->children[i].worker != NULL) {
+                vv_worker_fence(pool->children[i].worker);
+            }
+        }
+        vv_cpu_yield();
     }
 }
 
@@ -726,12 +772,13 @@ int vivero_pool_close(struct vivero_pool *handle)
     (void)vv_pool_advance(pool, VV_POOL_CLOSING);
     vv_pool_close_mailboxes(pool);
     (void)vv_pool_flush(pool, VIVERO_E_CLOSING, NULL, VV_SETTLED_DEAD);
+    vv_crew_poke_quiet(&pool->crew);
     stop_workers(pool);
     error = see_workers_off(pool);
     join_threads(pool);
     set_pool(handle, NULL);
     vv_pool_leave(&visit);
-    vv_here_wait_until_nobody_inside(pool);
+    see_callers_off(pool);
     vv_log(VIVERO_LOG_INFO, "pool", pool->name, NULL, 0, "closed");
     vv_pool_release(pool);
     return error;

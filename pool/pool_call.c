@@ -30,6 +30,7 @@ struct sending {
     struct vivero_send own_send;
     struct vv_route route;
     struct vv_message message;
+    struct vivero_message handle; /* of message.reply */
     enum vivero_full policy;
     int64_t deadline_ns; /* of waiting for room; 0: not yet reckoned */
 };
@@ -181,9 +182,9 @@ static bool drop_oldest(const struct sending *sending)
 static int drop_and_put(struct sending *sending)
 {
     while (drop_oldest(sending)) {
+        vv_crew_poke_quiet(&sending->visit.pool->crew);
         switch (put_once(sending)) {
         case VV_PUT_OK:
-            vv_crew_poke_quiet(&sending->visit.pool->crew);
             return VIVERO_OK;
         case VV_PUT_CLOSED:
             return closed_error(sending);
@@ -215,7 +216,7 @@ static int overflow(struct sending *sending)
     return VIVERO_E_FULL;
 }
 
-static int put(struct sending *sending)
+static int put_or_overflow(struct sending *sending)
 {
     switch (put_once(sending)) {
     case VV_PUT_OK:
@@ -226,6 +227,17 @@ static int put(struct sending *sending)
         break;
     }
     return overflow(sending);
+}
+
+/* The handle is shown once there is something to cancel. */
+static int put(struct sending *sending)
+{
+    int error = put_or_overflow(sending);
+
+    if (error == VIVERO_OK && sending->send->message != NULL) {
+        *sending->send->message = sending->handle;
+    }
+    return error;
 }
 
 /* ---- Preparing ------------------------------------------------------------------------- */
@@ -290,6 +302,9 @@ static int prepare(struct sending *sending, struct vivero_pool *handle,
     if (vv_forked()) {
         return VIVERO_E_FORKED;
     }
+    if (!vv_here_is_listed(sending->visit.here)) {
+        return VIVERO_E_NO_MEMORY;
+    }
     sending->send = &no_send;
     if (send != NULL) {
         int error = vv_options_copy(&sending->own_send,
@@ -319,10 +334,8 @@ static int attach_reply(struct sending *sending, uint32_t out_size,
     reply->deadline_ns = deadline_ns;
     reply->owner = sending->send->owner;
     sending->message.reply = reply;
-    if (sending->send->message != NULL) {
-        sending->send->message->slot = reply->index;
-        sending->send->message->generation = vv_reply_generation(reply);
-    }
+    sending->handle.slot = reply->index;
+    sending->handle.generation = vv_reply_generation(reply);
     return VIVERO_OK;
 }
 
@@ -334,12 +347,11 @@ static bool wants_reply_slot(const struct vivero_send *send)
            send->timeout_ns != 0;
 }
 
-static int cast(struct sending *sending)
+static int cast(struct sending *sending, enum vivero_full policy)
 {
-    struct vv_pool *pool = sending->visit.pool;
     int error = VIVERO_OK;
 
-    sending->policy = pool->options.full_cast;
+    sending->policy = policy;
     if (sending->policy == VIVERO_FULL_WAIT &&
         sending->visit.here->worker != NULL) {
         sending->policy = VIVERO_FULL_REJECT;
@@ -376,7 +388,7 @@ int vivero_pool_cast(struct vivero_pool *pool,
         prepare(&sending, pool, operation, in, send, "vivero_pool_cast");
 
     if (error == VIVERO_OK) {
-        error = cast(&sending);
+        error = cast(&sending, sending.visit.pool->options.full_cast);
     }
     vv_pool_leave(&sending.visit);
     return error;
@@ -420,7 +432,7 @@ static int cast_each(struct sending *sending, size_t count_)
         error = vv_pool_route(pool, sending->visit.here, sending->operation,
                               sending->in, sending->send, &sending->route);
         if (error == VIVERO_OK) {
-            error = cast(sending);
+            error = cast(sending, VIVERO_FULL_REJECT);
         }
         if (error == VIVERO_OK) {
             total++;
@@ -577,6 +589,10 @@ static int call(struct sending *sending, void *out)
     int result;
 
     sending->policy = pool->options.full_call;
+    if (sending->send->message != NULL) {
+        /* Names nothing, until it is queued. */
+        *sending->send->message = (struct vivero_message){0, 0};
+    }
     if (pool->options.caller_runs && vv_pool_phase(pool) == VV_POOL_OPEN &&
         vv_worker_try_here(&pool->crew, sending->route.seat,
                            sending->operation, sending->in, out,

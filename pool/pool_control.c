@@ -17,13 +17,16 @@ int vivero_pool_cancel(struct vivero_pool *handle,
                        struct vivero_message message)
 {
     struct vv_pool_visit visit = vv_pool_enter(handle, "vivero_pool_cancel");
-    bool done = vv_reply_cancel(message);
+    int error = VIVERO_E_FORKED;
 
-    if (done) {
+    if (!vv_forked()) {
+        error = vv_reply_cancel(message) ? VIVERO_OK : VIVERO_E_GONE;
+    }
+    if (error == VIVERO_OK) {
         vv_crew_poke_quiet(&visit.pool->crew);
     }
     vv_pool_leave(&visit);
-    return done ? VIVERO_OK : VIVERO_E_GONE;
+    return error;
 }
 
 int vivero_pool_cancel_owner(struct vivero_pool *handle, const void *owner)
@@ -58,7 +61,7 @@ int vivero_pool_cancel_all(struct vivero_pool *handle)
 
 static bool is_down(void *ctx)
 {
-    return vv_pool_phase(ctx) == VV_POOL_DOWN;
+    return vv_pool_phase(ctx) >= VV_POOL_DOWN;
 }
 
 static int64_t after(int64_t timeout_ns)

@@ -23,6 +23,7 @@
 static void tell_self(struct vv_pool *pool, uint32_t index,
                       enum vv_event_kind event)
 {
+    pool->children[index].spoken_for = true;
     vv_supervisor_tell(&pool->supervisor,
                        &pool->children[index].notices[VV_NOTICE_SELF], index,
                        event, NULL);
@@ -40,11 +41,14 @@ static void set_carrier(struct vv_pool *pool, uint32_t index, bool has)
 void vv_pool_news(struct vivero_entity *worker, enum vv_worker_news news,
                   const struct vivero_exit *exit, void *owner)
 {
-    static const enum vv_event_kind events[] = {
-        [VV_NEWS_STARTED] = VV_EVENT_STARTED,
-        [VV_NEWS_START_FAILED] = VV_EVENT_START_FAILED,
-        [VV_NEWS_FAILED] = VV_EVENT_EXITED,
-        [VV_NEWS_FINISHED] = VV_EVENT_FINISHED};
+    static const struct {
+        enum vv_event_kind event;
+        enum vv_pool_notice notice;
+    } news_to_tell[] = {
+        [VV_NEWS_STARTED] = {VV_EVENT_STARTED, VV_NOTICE_UP},
+        [VV_NEWS_START_FAILED] = {VV_EVENT_START_FAILED, VV_NOTICE_FAIL},
+        [VV_NEWS_FAILED] = {VV_EVENT_EXITED, VV_NOTICE_FAIL},
+        [VV_NEWS_FINISHED] = {VV_EVENT_FINISHED, VV_NOTICE_END}};
     struct vv_pool *pool = owner;
     uint32_t index = vv_worker_index(worker);
 
@@ -53,11 +57,10 @@ void vv_pool_news(struct vivero_entity *worker, enum vv_worker_news news,
         vv_pool_release(pool);
         return;
     }
-    vv_supervisor_tell(&pool->supervisor,
-                       &pool->children[index].notices[news == VV_NEWS_STARTED
-                                                          ? VV_NOTICE_UP
-                                                          : VV_NOTICE_END],
-                       index, events[news], exit);
+    vv_supervisor_tell(
+        &pool->supervisor,
+        &pool->children[index].notices[news_to_tell[news].notice], index,
+        news_to_tell[news].event, exit);
 }
 
 /* ---- Starting and stopping --------------------------------------------------------------- */
@@ -85,7 +88,6 @@ static void start_thread(struct vv_pool *pool, uint32_t index)
         vv_log(VIVERO_LOG_WARNING, "pool", pool->name, NULL, 0,
                "no thread for worker %u: %s", index + 1,
                vivero_strerror(error));
-        child->starving = true;
         tell_self(pool, index, VV_EVENT_STARVED);
     }
 }
@@ -98,7 +100,9 @@ static bool will_obey(struct vv_pool *pool, uint32_t index)
 
     vv_mutex_lock(&pool->lock);
     child->open_to_threads = false;
-    will = child->has_carrier && !vv_worker_lost_thread(child->worker);
+    child->has_carrier =
+        child->has_carrier && !vv_worker_lost_thread(child->worker);
+    will = child->has_carrier;
     vv_mutex_unlock(&pool->lock);
     return will;
 }
@@ -108,6 +112,8 @@ static void start(void *ctx, uint32_t index)
     struct vv_pool *pool = ctx;
 
     if (will_obey(pool, index)) {
+        vv_log(VIVERO_LOG_INFO, "pool", pool->name, NULL, 0,
+               "worker %u starts anew", index + 1);
         vv_worker_command(pool->children[index].worker, VV_COMMAND_START);
     } else if (pool->options.own_threads) {
         offer_to_threads(pool, index);
@@ -121,8 +127,8 @@ static void stop(void *ctx, uint32_t index)
     struct vv_pool *pool = ctx;
     struct vv_pool_child *child = &pool->children[index];
 
-    if (child->starving) {
-        return; /* what it is about to tell itself ends it */
+    if (child->spoken_for) {
+        return; /* STARVED or FINISHED is under way; either ends it */
     }
     if (!will_obey(pool, index)) {
         tell_self(pool, index, VV_EVENT_FINISHED);
@@ -222,6 +228,14 @@ static void heard(struct vv_pool *pool, uint32_t index)
     vv_mutex_unlock(&pool->lock);
 }
 
+static void stop_heard(struct vv_pool *pool)
+{
+    vv_mutex_lock(&pool->lock);
+    pool->stop_heard = true;
+    vv_cond_broadcast(&pool->changed);
+    vv_mutex_unlock(&pool->lock);
+}
+
 static void noticed(void *ctx, uint32_t index, enum vv_event_kind event)
 {
     struct vv_pool *pool = ctx;
@@ -231,19 +245,22 @@ static void noticed(void *ctx, uint32_t index, enum vv_event_kind event)
         started(pool, index);
         break;
     case VV_EVENT_FINISHED:
+        pool->children[index].spoken_for = false;
         finished(pool, index);
         break;
     case VV_EVENT_STARVED:
-        pool->children[index].starving = false;
+        pool->children[index].spoken_for = false;
         break;
     case VV_EVENT_ADD:
     case VV_EVENT_REMOVE:
         heard(pool, index);
         break;
+    case VV_EVENT_STOP:
+        stop_heard(pool);
+        break;
     case VV_EVENT_START_FAILED:
     case VV_EVENT_EXITED:
     case VV_EVENT_TICK:
-    case VV_EVENT_STOP:
     case VV_EVENT_COUNT:
         break;
     }
@@ -279,6 +296,7 @@ static void down(void *ctx)
         }
     }
     vv_mutex_lock(&pool->lock);
+    pool->stop_heard = true;
     pool->gone = true;
     vv_cond_broadcast(&pool->changed);
     vv_mutex_unlock(&pool->lock);

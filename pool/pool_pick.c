@@ -47,12 +47,26 @@ static uint64_t operation_hash(const struct vivero_operation *operation,
                : hash;
 }
 
+/* The pool's seed gives a sequence; who asks next gets the next of it. */
+static uint64_t next_random(struct vv_pool *pool)
+{
+    /* relaxed: only that no two get the same. */
+    uint64_t turn = atomic_fetch_add_explicit(&pool->random_picks, 1,
+                                              memory_order_relaxed);
+    uint64_t state = pool->options.seed + turn * UINT64_C(0x9e3779b97f4a7c15);
+
+    return vv_random_next(&state);
+}
+
 int vv_pool_route(struct vv_pool *pool, struct vv_here *here,
                   const struct vivero_operation *operation, const void *in,
                   const struct vivero_send *send, struct vv_route *route)
 {
     route->seat = VV_ANY_SEAT;
     route->lane = VV_LANE_OWN;
+    if (vv_crew_size(&pool->crew) == 0) {
+        return vv_pool_refusal(pool, here); /* from an init, while it opens */
+    }
     if (send->worker != 0) {
         route->seat = send->worker - 1;
         return route->seat < vv_crew_size(&pool->crew) ? VIVERO_OK
@@ -68,7 +82,7 @@ int vv_pool_route(struct vv_pool *pool, struct vv_here *here,
         route->lane = VV_LANE_POOL;
         break;
     case VIVERO_PICK_RANDOM:
-        route->seat = seat_of_hash(pool, vv_random_next(&here->random));
+        route->seat = seat_of_hash(pool, next_random(pool));
         break;
     case VIVERO_PICK_KEY:
         route->seat = seat_of_hash(pool, operation_hash(operation, in));

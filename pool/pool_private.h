@@ -25,7 +25,9 @@ enum vv_pool_phase {
 
 enum vv_pool_notice {
     VV_NOTICE_UP,    /* the worker's: it has started */
-    VV_NOTICE_END,   /* the worker's: it failed or finished */
+    VV_NOTICE_FAIL,  /* the worker's: it failed, or could not start */
+    VV_NOTICE_END,   /* the worker's: it finished; a close may tell it so before
+                        its failure was heard of */
     VV_NOTICE_OWNER, /* the pool's: add, remove */
     VV_NOTICE_SELF,  /* the supervisor's to itself, and of abandoned ones */
     VV_NOTICE_COUNT
@@ -45,7 +47,7 @@ struct vv_pool_child {
     enum vv_post post;
     bool open_to_threads; /* own_threads: it waits for a thread to run it */
     bool has_carrier;
-    bool starving;      /* VV_NOTICE_SELF says STARVED; supervisor only */
+    bool spoken_for;    /* VV_NOTICE_SELF is under way; supervisor only */
     bool asked;         /* VV_NOTICE_OWNER is under way */
     int error;          /* of its refused start */
 };
@@ -60,16 +62,19 @@ struct vv_pool {
     struct vv_pool_child *children; /* workers_max */
     struct vv_crew crew;
     struct vv_supervisor supervisor;
+    bool supervised; /* it was opened */
     /* atomic */
     _Atomic uint32_t phase;
     _Atomic uint32_t references; /* the handle's, and of abandoned threads */
     _Atomic uint64_t rejected;
     _Atomic uint64_t dropped_newest;
     _Atomic uint64_t boxed;
+    _Atomic uint64_t random_picks;
     /* guarded by lock */
     struct vv_mutex lock;
     struct vv_cond changed;
     bool resizing;
+    bool stop_heard;         /* nothing is started any more */
     bool gone;               /* the supervisor has left */
     bool gave_up;
     struct vivero_exit down_exit; /* written once, before phase DOWN */
@@ -152,6 +157,7 @@ int vv_pool_add_workers(struct vv_pool *pool, uint32_t first, uint32_t end,
 extern const struct vv_supervisor_ops vv_pool_supervisor_ops;
 vv_worker_news_fn vv_pool_news;
 
+void vv_pool_retain(struct vv_pool *pool);
 void vv_pool_release(struct vv_pool *pool);
 void vv_pool_count_abandoned(int change);
 

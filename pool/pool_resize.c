@@ -17,6 +17,8 @@
 #include "base/check.h"
 #include "os/thread.h"
 
+#include <pthread.h>
+
 /* ---- Growing -------------------------------------------------------------------------- */
 
 static int make_worker(struct vv_pool *pool, uint32_t index)
@@ -46,12 +48,15 @@ static void ask(struct vv_pool *pool, uint32_t index, enum vv_event_kind event)
     struct vv_pool_child *child = &pool->children[index];
 
     vv_mutex_lock(&pool->lock);
-    while (child->asked) {
+    while (child->asked && !pool->gone) {
         vv_cond_wait(&pool->changed, &pool->lock);
     }
-    child->asked = true;
-    vv_supervisor_tell(&pool->supervisor, &child->notices[VV_NOTICE_OWNER],
-                       index, event, NULL);
+    if (!pool->gone) {
+        child->asked = true;
+        vv_supervisor_tell(&pool->supervisor,
+                           &child->notices[VV_NOTICE_OWNER], index, event,
+                           NULL);
+    }
     vv_mutex_unlock(&pool->lock);
 }
 
@@ -81,7 +86,6 @@ static void summon(struct vv_pool *pool, uint32_t index)
         child->error = VIVERO_OK;
         child->post = VV_POST_STARTING;
         vv_mutex_unlock(&pool->lock);
-        (void)vv_worker_stay(child->worker);
         ask(pool, index, VV_EVENT_ADD);
     }
 }
@@ -92,6 +96,22 @@ static bool is_settled(const struct vv_pool *pool, uint32_t index)
 
     return child->post == VV_POST_UP || child->post == VV_POST_NONE ||
            child->open_to_threads || pool->gone;
+}
+
+/* Unless the pool is past being open; it may come to that at any time. */
+static int open_mailbox(struct vv_pool *pool, uint32_t index)
+{
+    struct vv_mailbox *mailbox = vv_crew_seat(&pool->crew, index)->mailbox;
+
+    vv_mailbox_reopen(mailbox);
+    if (vv_pool_phase(pool) <= VV_POOL_OPEN) {
+        return VIVERO_OK;
+    }
+    /* Whoever advanced the phase may have closed it before we opened it. */
+    vv_mailbox_close(mailbox);
+    (void)vv_mailbox_flush(mailbox, VIVERO_E_CLOSING, NULL, VV_SETTLED_DEAD);
+    vv_crew_poke_quiet(&pool->crew);
+    return VIVERO_E_CLOSING;
 }
 
 /* Wait until it is up (0) or refused (its error); then it is open for mail. */
@@ -110,10 +130,7 @@ static int wait_for(struct vv_pool *pool, uint32_t index)
         error = VIVERO_E_CLOSING;
     }
     vv_mutex_unlock(&pool->lock);
-    if (error == VIVERO_OK) {
-        vv_mailbox_reopen(vv_crew_seat(&pool->crew, index)->mailbox);
-    }
-    return error;
+    return error == VIVERO_OK ? open_mailbox(pool, index) : error;
 }
 
 static void dismiss(struct vv_pool *pool, uint32_t index)
@@ -228,6 +245,7 @@ static int grow(struct vv_pool *pool, uint32_t size, uint32_t workers)
     int error = vv_pool_add_workers(pool, size, workers, &up);
 
     vv_crew_set_size(&pool->crew, up);
+    vv_space_wake(&pool->crew.space); /* there is room where none was */
     return error;
 }
 
@@ -294,6 +312,7 @@ static struct vv_pool_child *take_place(struct vv_pool *pool)
     for (uint32_t i = 0; i < pool->options.workers_max && place == NULL; i++) {
         if (pool->children[i].open_to_threads) {
             place = &pool->children[i];
+            vv_worker_renew(place->worker);
             place->open_to_threads = false;
             place->has_carrier = true;
         }
@@ -317,13 +336,22 @@ static int reason_to_return(const struct vv_pool_visit *visit,
                : error;
 }
 
+static void release_pool(void *ctx)
+{
+    vv_pool_release(ctx);
+}
+
 static int run_here(const struct vv_pool_visit *visit)
 {
     struct vv_pool *pool = visit->pool;
     struct vv_pool_child *place;
+    int error;
 
     if (!pool->options.own_threads) {
         return VIVERO_E_UNSUPPORTED;
+    }
+    if (vv_forked()) {
+        return VIVERO_E_FORKED;
     }
     if (vv_pool_phase(pool) > VV_POOL_DRAINING) {
         return vv_pool_refusal(pool, visit->here);
@@ -332,9 +360,15 @@ static int run_here(const struct vv_pool_visit *visit)
     if (place == NULL) {
         return VIVERO_E_LIMIT;
     }
-    vv_worker_renew(place->worker);
+    /* Our being here is the worker's being alive; a close that gives it up does
+     * not wait for us, so we keep what we look at afterwards. */
+    vv_pool_retain(pool);
+    vv_pool_leave(visit);
+    pthread_cleanup_push(release_pool, pool);
     vv_worker_carry(place->worker);
-    return reason_to_return(visit, place);
+    error = reason_to_return(visit, place);
+    pthread_cleanup_pop(1);
+    return error;
 }
 
 int vivero_pool_run_here(struct vivero_pool *handle)

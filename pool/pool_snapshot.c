@@ -12,6 +12,7 @@
 #include <vivero/error.h>
 
 #include "os/cpu.h"
+#include "os/thread.h"
 
 #include <inttypes.h>
 #include <string.h>
@@ -133,10 +134,13 @@ static struct picture *new_picture(const struct vv_pool *pool)
     size_t head = sizeof(struct picture) +
                   count * sizeof(struct vivero_worker_snapshot);
     size_t size = head + count * (size_t)TEXT_MAX;
-    struct picture *picture =
-        vv_allocate(NULL, size, _Alignof(max_align_t));
+    struct picture *picture;
 
-    if (picture != NULL) {
+    vv_memory_retain(); /* it may be freed after the pool */
+    picture = vv_allocate(NULL, size, _Alignof(max_align_t));
+    if (picture == NULL) {
+        vv_memory_release();
+    } else {
         picture->size = size;
         picture->texts =
             (char(*)[TEXT_MAX])(void *)((unsigned char *)picture + head);
@@ -152,7 +156,13 @@ int vivero_pool_snapshot(struct vivero_pool *handle,
                          const struct vivero_pool_snapshot **snapshot)
 {
     struct vv_pool_visit visit = vv_pool_enter(handle, "vivero_pool_snapshot");
-    struct picture *picture = new_picture(visit.pool);
+    struct picture *picture;
+
+    if (vv_forked()) {
+        vv_pool_leave(&visit);
+        return VIVERO_E_FORKED;
+    }
+    picture = new_picture(visit.pool);
 
     if (picture != NULL) {
         picture->snapshot.workers = vv_pool_staff(visit.pool);
@@ -171,6 +181,7 @@ void vivero_pool_snapshot_free(const struct vivero_pool_snapshot *snapshot)
 
     if (picture != NULL) {
         vv_release(NULL, picture, picture->size, _Alignof(max_align_t));
+        vv_memory_release();
     }
 }
 

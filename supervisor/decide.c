@@ -20,9 +20,11 @@
  *          stopped in reverse order, then DOWN.
  * Invariants.
  *   I1 START is only asked for a child in STARTING, STOP only in STOPPING.
- *   I2 Every START is answered by STARTED, START_FAILED, STARVED, EXITED or
+ *   I2 A child that fails while it is being stopped is told again: what should
+ *      have obeyed may be gone.
+ *   I3 Every START is answered by STARTED, START_FAILED, STARVED, EXITED or
  *      FINISHED, every STOP by EXITED or FINISHED.
- *   I3 After stopping began nothing is started. DOWN comes once. */
+ *   I4 After stopping began nothing is started. DOWN comes once. */
 #include "supervisor/decide.h"
 
 #include <vivero/error.h>
@@ -180,7 +182,9 @@ static void start_at(struct step *step, uint32_t index, int64_t delay_ns)
         start(step, index);
     } else {
         child->phase = VV_CHILD_WAITING;
-        child->due_ns = step->now_ns + delay_ns;
+        child->due_ns = delay_ns < VIVERO_FOREVER - step->now_ns
+                            ? step->now_ns + delay_ns
+                            : VIVERO_FOREVER - 1;
     }
 }
 
@@ -227,7 +231,10 @@ static void failed(struct step *step, uint32_t index)
     struct vv_budget *budget =
         decide->options.budget_per_child ? &child->own : &decide->shared;
 
-    if (step->now_ns - child->started_ns > decide->options.period_ns) {
+    /* A run that outlasted the period was stable; a start that failed was no
+     * run. */
+    if (child->phase == VV_CHILD_RUNNING &&
+        step->now_ns - child->started_ns > decide->options.period_ns) {
         child->in_a_row = 0;
     }
     child->phase = VV_CHILD_WAITING;
@@ -324,6 +331,13 @@ static bool is_stopping(const struct vv_decide *decide, uint32_t child)
     return decide->children[child].phase == VV_CHILD_STOPPING;
 }
 
+/* It was started and has not ended, as far as we know. */
+static bool is_up(const struct vv_decide *decide, uint32_t child)
+{
+    return decide->children[child].phase == VV_CHILD_STARTING ||
+           decide->children[child].phase == VV_CHILD_RUNNING;
+}
+
 uint32_t vv_decide(struct vv_decide *decide, enum vv_event_kind event,
                    uint32_t child, int64_t now_ns, struct vv_action *actions)
 {
@@ -340,19 +354,23 @@ uint32_t vv_decide(struct vv_decide *decide, enum vv_event_kind event,
         started(&step, child);
         break;
     case VV_EVENT_START_FAILED:
-        if (!is_stopping(decide, child)) {
+        if (is_stopping(decide, child)) {
+            act(&step, VV_ACTION_STOP, child); /* it may not have heard */
+        } else if (is_up(decide, child)) {
             start_failed(&step, child);
         }
         break;
     case VV_EVENT_STARVED:
         if (is_stopping(decide, child)) {
             ended(&step, child);
-        } else {
+        } else if (is_up(decide, child)) {
             starved(&step, child);
         }
         break;
     case VV_EVENT_EXITED:
-        if (!is_stopping(decide, child)) {
+        if (is_stopping(decide, child)) {
+            act(&step, VV_ACTION_STOP, child);
+        } else if (is_up(decide, child)) {
             failed(&step, child);
         }
         break;

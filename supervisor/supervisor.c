@@ -132,9 +132,13 @@ int vv_supervisor_open(struct vv_supervisor *supervisor, const char *name,
     return error;
 }
 
-void vv_supervisor_close(struct vv_supervisor *supervisor)
+void vv_supervisor_join(struct vv_supervisor *supervisor)
 {
     vv_thread_join(&supervisor->thread);
+}
+
+void vv_supervisor_close(struct vv_supervisor *supervisor)
+{
     free_parts(supervisor);
 }
 

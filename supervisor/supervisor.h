@@ -64,6 +64,8 @@ int vv_supervisor_open(struct vv_supervisor *supervisor, const char *name,
                        struct vv_account *account);
 
 /* Wait for the thread, which leaves after ops->down. */
+void vv_supervisor_join(struct vv_supervisor *supervisor);
+/* After that, when nobody can tell it anything any more. */
 void vv_supervisor_close(struct vv_supervisor *supervisor);
 
 /* Tell it something; exit may be NULL. Thread: any. Never blocks for long. */

@@ -10,9 +10,24 @@ test_programs = \
 	tests/unit/test_base \
 	tests/unit/test_base_log \
 	tests/unit/test_base_memory \
+	tests/unit/test_crew \
+	tests/unit/test_crew_threads \
+	tests/unit/test_decide \
+	tests/unit/test_decide_budget \
+	tests/unit/test_decide_table \
+	tests/unit/test_decide_walk \
+	tests/unit/test_mailbox \
+	tests/unit/test_mailbox_boxes \
+	tests/unit/test_mailbox_ends \
+	tests/unit/test_mailbox_threads \
 	tests/unit/test_os \
 	tests/unit/test_os_cpu \
 	tests/unit/test_os_thread \
+	tests/unit/test_reply \
+	tests/unit/test_reply_debts \
+	tests/unit/test_reply_race \
+	tests/unit/test_supervisor \
+	tests/unit/test_wait \
 	tests/integration/test_define \
 	tests/integration/test_define_short \
 	tests/integration/test_pool_budget \
@@ -33,7 +48,9 @@ test_programs = \
 	tests/integration/test_pool_overflow \
 	tests/integration/test_pool_replies \
 	tests/integration/test_pool_snapshot \
-	tests/integration/test_pool_threads
+	tests/integration/test_pool_threads \
+	tests/abi/test_abi \
+	tests/stress/stress_pool
 
 tests_unit_test_base_LDADD = $(test_lib) $(base_libs) $(test_libs)
 tests_unit_test_base_log_LDADD = $(test_lib) $(base_libs) $(test_libs)
@@ -41,6 +58,27 @@ tests_unit_test_base_memory_LDADD = $(test_lib) $(base_libs) $(test_libs)
 tests_unit_test_os_LDADD = $(test_lib) $(os_libs) $(test_libs)
 tests_unit_test_os_cpu_LDADD = $(test_lib) $(os_libs) $(test_libs)
 tests_unit_test_os_thread_LDADD = $(test_lib) $(os_libs) $(test_libs)
+tests_unit_test_crew_LDADD = $(test_lib) $(mailbox_libs) $(test_libs)
+tests_unit_test_crew_threads_LDADD = $(test_lib) $(mailbox_libs) $(test_libs)
+tests_unit_test_decide_LDADD = $(test_lib) $(supervisor_libs) $(test_libs)
+tests_unit_test_decide_budget_LDADD = $(test_lib) $(supervisor_libs) $(test_libs)
+tests_unit_test_decide_table_LDADD = $(test_lib) $(supervisor_libs) $(test_libs)
+tests_unit_test_decide_walk_LDADD = $(test_lib) $(supervisor_libs) $(test_libs)
+tests_unit_test_mailbox_LDADD = $(test_lib) $(mailbox_libs) $(test_libs)
+tests_unit_test_mailbox_boxes_LDADD = $(test_lib) $(mailbox_libs) $(test_libs)
+tests_unit_test_mailbox_ends_LDADD = $(test_lib) $(mailbox_libs) $(test_libs)
+tests_unit_test_mailbox_threads_LDADD = $(test_lib) $(mailbox_libs) $(test_libs)
+tests_unit_test_reply_LDADD = $(test_lib) $(mailbox_libs) $(test_libs)
+tests_unit_test_reply_debts_LDADD = $(test_lib) $(mailbox_libs) $(test_libs)
+tests_unit_test_reply_race_LDADD = $(test_lib) $(mailbox_libs) $(test_libs)
+tests_unit_test_supervisor_LDADD = $(test_lib) $(supervisor_libs) $(test_libs)
+tests_unit_test_wait_LDADD = $(test_lib) $(mailbox_libs) $(test_libs)
+
+tests_abi_test_abi_SOURCES = %D%/abi/test_abi.c %D%/abi/options_0_1.h
+
+# Without an argument it is over in a second; check-stress takes its time.
+tests_stress_stress_pool_SOURCES = \
+	%D%/stress/orders.c %D%/stress/orders.h %D%/stress/stress_pool.c
 
 # The tools check the tree and are themselves tried on broken input.
 test_scripts = \
@@ -99,3 +137,10 @@ endif
 
 .PHONY: test-programs
 test-programs: $(check_LTLIBRARIES) $(check_PROGRAMS) $(noinst_PROGRAMS)
+
+# A million messages; VV_SEED repeats a run.
+STRESS_MESSAGES = 1000000
+.PHONY: check-stress
+check-stress: tests/stress/stress_pool$(EXEEXT)
+	VV_TEST_TIMEOUT=3600 $(SHELL) $(top_srcdir)/tools/run-test \
+		./tests/stress/stress_pool$(EXEEXT) $(STRESS_MESSAGES)

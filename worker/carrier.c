@@ -14,7 +14,6 @@
  *   I3 Whatever leaves the loop, also pthread_exit() in a handler, ends in die().
  * Sync.     worker.command: the owner's word; its attention or the futex says
  *           that there is one.
- *           worker.lost_thread: the old thread is done with the worker.
  * Rejected. Arming the recovery point for each message: 5 ns for nothing. */
 #include "worker/worker_private.h"
 
@@ -191,6 +190,7 @@ static bool is_to_retire(struct vivero_entity *worker)
 static void notice_retirement(struct vivero_entity *worker)
 {
     worker->retiring = is_to_retire(worker);
+    vv_wait_set_leaving(worker->seat, worker->retiring);
     vv_worker_set_phase(worker,
                         worker->retiring ? PHASE_LEAVING : PHASE_RUNNING);
 }
@@ -208,11 +208,14 @@ static bool heed_attention(struct vivero_entity *worker)
     return true;
 }
 
-/* The last moment to be called back. */
+/* The last moment to be called back. While it is to retire its mailbox is
+ * closed, so a lane that is empty now stays empty: the worker may have been
+ * called back and dismissed again since it looked before. */
 static void leave_for_good(struct vivero_entity *worker)
 {
     vv_mutex_lock(&worker->lock);
-    worker->leaving = worker->retire;
+    worker->leaving = worker->retire &&
+                      !vv_mailbox_has(worker->seat->mailbox, VV_LANE_OWN);
     vv_mutex_unlock(&worker->lock);
     if (worker->leaving) {
         end_with(worker, VIVERO_EXIT_SHUTDOWN);
@@ -223,7 +226,10 @@ static void leave_for_good(struct vivero_entity *worker)
 static void linger(struct vivero_entity *worker)
 {
     vv_crew_stop_searching(worker->seat);
-    if (vv_mailbox_has(worker->seat->mailbox, VV_LANE_OWN)) {
+    vv_crew_poke_quiet(worker->seat->crew);
+    if (vv_crew_is_suspended(worker->seat->crew)) {
+        (void)vv_crew_rest(worker->seat, VIVERO_FOREVER);
+    } else if (vv_mailbox_has(worker->seat->mailbox, VV_LANE_OWN)) {
         vv_cpu_yield(); /* its sender is still writing it */
     } else if (!vv_crew_wait_for_attention(
                    worker->seat, vv_deadline_after(vivero_now(),
@@ -281,20 +287,25 @@ static void tell(struct vivero_entity *worker, enum vv_worker_news news)
     vv_mutex_unlock(&worker->lock);
 }
 
-/* The last news. True: it was abandoned. */
-static bool tell_finished(struct vivero_entity *worker)
+/* The last word of a thread: nothing of the worker is touched after it. */
+static void tell_last(struct vivero_entity *worker, enum vv_worker_news news)
 {
+    const struct vv_worker_spec *spec = worker->spec;
     bool late;
 
     vv_mutex_lock(&worker->lock);
     late = worker->fate == FATE_ABANDONED;
     if (!late) {
-        worker->fate = FATE_LEFT;
-        worker->spec->news(worker, VV_NEWS_FINISHED, &worker->exit,
-                           worker->spec->owner);
+        worker->lost_thread = news != VV_NEWS_FINISHED;
+        if (news == VV_NEWS_FINISHED) {
+            worker->fate = FATE_LEFT;
+        }
+        spec->news(worker, news, &worker->exit, spec->owner);
     }
     vv_mutex_unlock(&worker->lock);
-    return late;
+    if (late) {
+        spec->news(worker, VV_NEWS_LEFT_LATE, &worker->exit, spec->owner);
+    }
 }
 
 /* The one way to the end of an incarnation. */
@@ -305,7 +316,8 @@ static void die(struct vivero_entity *worker)
     worker->recovery = NULL;
     vv_worker_fail_in_flight(worker);
     vv_crew_stop_searching(worker->seat);
-    vv_reply_default(&worker->debts, &worker->exit);
+    vv_reply_default(&worker->debts, VIVERO_E_DOWN, &worker->exit);
+    vv_crew_poke_quiet(worker->seat->crew);
     vv_mutex_lock(&worker->lock);
     worker->last_exit = worker->exit;
     vv_mutex_unlock(&worker->lock);
@@ -356,6 +368,7 @@ run_incarnation(struct vivero_entity *worker)
 
     worker->ends = false;
     worker->final = false;
+    vv_exit_set(&worker->exit, VIVERO_EXIT_NONE, 0, NULL);
     worker->recovery = &recovery;
     if (sigsetjmp(recovery, 0) == 0) {
         if (!initialise(worker)) {
@@ -407,14 +420,12 @@ static void leave(struct vivero_entity *worker)
     const struct vv_worker_spec *spec = worker->spec;
 
     vv_worker_set_phase(worker, PHASE_ABSENT);
-    vv_wait_set_present(worker->seat, false);
+    vv_wait_set_absent(worker->seat, true);
     vv_here()->worker = NULL;
     if (spec->on_thread_stop != NULL) {
         spec->on_thread_stop(worker->seat->index + 1, spec->thread_ctx);
     }
-    if (tell_finished(worker)) {
-        spec->news(worker, VV_NEWS_LEFT_LATE, &worker->exit, spec->owner);
-    }
+    tell_last(worker, VV_NEWS_FINISHED);
 }
 
 /* A handler called pthread_exit(): this thread is lost, the worker is not. */
@@ -427,6 +438,7 @@ static void thread_left(void *ctx)
     vv_exit_set(&worker->exit, VIVERO_EXIT_THREAD_LEFT, VIVERO_E_DOWN,
                 "a handler ended its thread");
     worker->ends = true;
+    vv_wait_end(worker->seat); /* of a call that the exit cut short */
     die(worker);
     vv_worker_set_phase(worker, PHASE_RESTARTING);
     vv_here()->worker = NULL;
@@ -434,15 +446,13 @@ static void thread_left(void *ctx)
         worker->spec->on_thread_stop(worker->seat->index + 1,
                                      worker->spec->thread_ctx);
     }
-    /* sync(worker.lost_thread): the owner may make a new one. */
-    atomic_store_explicit(&worker->lost_thread, true, memory_order_release);
-    tell(worker, was_up ? VV_NEWS_FAILED : VV_NEWS_START_FAILED);
+    tell_last(worker, was_up ? VV_NEWS_FAILED : VV_NEWS_START_FAILED);
 }
 
 void vv_worker_carry(struct vivero_entity *worker)
 {
     vv_here()->worker = worker;
-    vv_wait_set_present(worker->seat, true);
+    vv_wait_set_absent(worker->seat, false);
     if (worker->spec->on_thread_start != NULL) {
         worker->spec->on_thread_start(worker->seat->index + 1,
                                       worker->spec->thread_ctx);
@@ -469,27 +479,31 @@ static void run_thread(void *ctx)
     }
 }
 
-bool vv_worker_lost_thread(const struct vivero_entity *worker)
+bool vv_worker_lost_thread(struct vivero_entity *worker)
 {
-    /* sync(worker.lost_thread): the old thread is done with it. */
-    return atomic_load_explicit(&worker->lost_thread, memory_order_acquire);
+    bool lost;
+
+    vv_mutex_lock(&worker->lock);
+    lost = worker->lost_thread;
+    vv_mutex_unlock(&worker->lock);
+    return lost;
 }
 
 void vv_worker_renew(struct vivero_entity *worker)
 {
-    if (vv_worker_lost_thread(worker)) {
+    vv_mutex_lock(&worker->lock);
+    if (worker->lost_thread) {
         /* relaxed: a statistic; nobody runs the worker now. */
         atomic_fetch_add_explicit(&worker->incarnation, 1,
                                   memory_order_relaxed);
     }
-    vv_mutex_lock(&worker->lock);
+    worker->lost_thread = false;
     worker->fate = FATE_OPEN;
+    worker->retire = false;
     worker->leaving = false;
     vv_mutex_unlock(&worker->lock);
-    /* relaxed: both are published to the new carrier by its creation, or
-     * by the mutex under which it takes the worker. */
-    atomic_store_explicit(&worker->lost_thread, false, memory_order_relaxed);
-    /* relaxed: as above. */
+    /* relaxed: published to the new carrier by its creation, or by the mutex
+     * under which it takes the worker. */
     atomic_store_explicit(&worker->command, VV_COMMAND_NONE,
                           memory_order_relaxed);
 }
@@ -519,9 +533,6 @@ void vv_worker_join(struct vivero_entity *worker)
 
 bool vv_worker_abandon(struct vivero_entity *worker)
 {
-    /* sync(worker.running_reply): the slot it names is begun. */
-    uint64_t running =
-        atomic_load_explicit(&worker->running_reply, memory_order_acquire);
     bool in_time;
 
     vv_mutex_lock(&worker->lock);
@@ -530,8 +541,31 @@ bool vv_worker_abandon(struct vivero_entity *worker)
         worker->fate = FATE_ABANDONED;
     }
     vv_mutex_unlock(&worker->lock);
-    if (!in_time) {
-        return false;
+    if (in_time && worker->has_thread) {
+        worker->has_thread = false;
+        vv_thread_detach(&worker->thread);
+    }
+    return in_time;
+}
+
+static bool is_abandoned(struct vivero_entity *worker)
+{
+    bool abandoned;
+
+    vv_mutex_lock(&worker->lock);
+    abandoned = worker->fate == FATE_ABANDONED;
+    vv_mutex_unlock(&worker->lock);
+    return abandoned;
+}
+
+void vv_worker_fence(struct vivero_entity *worker)
+{
+    /* sync(worker.running_reply): the slot it names is begun. */
+    uint64_t running =
+        atomic_load_explicit(&worker->running_reply, memory_order_acquire);
+
+    if (!is_abandoned(worker)) {
+        return;
     }
     if (running != 0) {
         const struct vivero_reply_token token = {(uint32_t)(running >> 32) - 1,
@@ -539,9 +573,5 @@ bool vv_worker_abandon(struct vivero_entity *worker)
 
         (void)vv_reply_fence(token, VIVERO_E_CLOSING);
     }
-    if (worker->has_thread) {
-        worker->has_thread = false;
-        vv_thread_detach(&worker->thread);
-    }
-    return true;
+    vv_reply_default(&worker->debts, VIVERO_E_CLOSING, NULL);
 }

@@ -196,7 +196,10 @@ static bool conclude(struct vivero_entity *worker, int verdict)
         clear_current(worker);
         return true;
     case VIVERO_FAIL:
-        /* vivero_fail() has set the reason. */
+        if (worker->exit.kind != VIVERO_EXIT_FAILED) {
+            /* A bare verdict; vivero_fail() would have set the reason. */
+            vv_exit_set(&worker->exit, VIVERO_EXIT_FAILED, 0, NULL);
+        }
         vv_worker_fail_in_flight(worker);
         worker->ends = true;
         return false;
@@ -276,7 +279,7 @@ static struct vivero_entity *step_in(struct vv_crew *crew, uint32_t index,
     if (seat == NULL) {
         return NULL;
     }
-    if (!vv_crew_may_lend(seat)) {
+    if (!vv_crew_lend(seat)) {
         vv_crew_give_back(seat, false);
         return NULL;
     }
@@ -286,7 +289,6 @@ static struct vivero_entity *step_in(struct vv_crew *crew, uint32_t index,
     worker->inline_in = in;
     worker->inline_reply = NULL;
     worker->inline_deadline_ns = deadline_ns;
-    vv_crew_lent(seat);
     return worker;
 }
 
@@ -311,6 +313,7 @@ static int step_out(struct vivero_entity *worker, void *out,
         bool expired;
 
         result = vv_reply_wait(reply, &none, out, &expired);
+        vv_reply_release();
     }
     return result;
 }
@@ -418,8 +421,14 @@ static int make_inline_reply(struct vivero_entity *worker)
 {
     struct vv_message *message = &worker->current;
 
+    int error = vv_reply_retain(); /* step_out() may outlive the pool */
+
+    if (error != VIVERO_OK) {
+        return error;
+    }
     message->reply = vv_reply_new(message->operation->out_size, true);
     if (message->reply == NULL) {
+        vv_reply_release();
         return VIVERO_E_NO_MEMORY;
     }
     message->reply->deadline_ns = worker->inline_deadline_ns;
@@ -444,10 +453,11 @@ int vivero_entity_reply_later(struct vivero_entity *entity,
             return error;
         }
     }
-    if (message->reply == NULL || !vv_reply_has_caller(message->reply)) {
+    if (message->reply == NULL ||
+        !vv_reply_owe(message->reply, message->generation, &entity->debts,
+                      &entity->debt)) {
         return VIVERO_E_INVALID;
     }
-    entity->debt = vv_reply_owe(message->reply, &entity->debts);
     entity->owes_current = true;
     *token = entity->debt;
     return VIVERO_OK;

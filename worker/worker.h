@@ -69,7 +69,7 @@ void vv_worker_renew(struct vivero_entity *worker);
 /* Be its thread; returns when the worker has ended for good. */
 void vv_worker_carry(struct vivero_entity *worker);
 /* Whether START needs a new thread: a handler left the old one. */
-bool vv_worker_lost_thread(const struct vivero_entity *worker);
+bool vv_worker_lost_thread(struct vivero_entity *worker);
 /* Join its thread, if it has one. */
 void vv_worker_join(struct vivero_entity *worker);
 
@@ -82,9 +82,11 @@ void vv_worker_retire(struct vivero_entity *worker);
 /* Let it stay after all. False: it is leaving, news of that will come. */
 bool vv_worker_stay(struct vivero_entity *worker);
 
-/* Stop waiting for it: the caller of its running message is told CLOSING, its
- * thread is let go. False: it is leaving by itself right now. */
+/* Stop waiting for it: its thread is let go. False: it is leaving by itself
+ * right now. */
 bool vv_worker_abandon(struct vivero_entity *worker);
+/* Tell all who wait for an answer of an abandoned worker CLOSING. */
+void vv_worker_fence(struct vivero_entity *worker);
 
 /* Run one call in place of an idle worker, on the calling thread. False: none
  * is idle and nothing happened. */

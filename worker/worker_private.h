@@ -57,7 +57,6 @@ struct vivero_entity {
     struct vv_thread thread;
     bool has_thread;
     /* atomic */
-    _Atomic bool lost_thread;
     _Atomic uint32_t command;
     _Atomic uint32_t phase;
     _Atomic uint64_t ticket;  /* sequence << 1 | busy */
@@ -70,6 +69,7 @@ struct vivero_entity {
     /* guarded by lock */
     struct vv_mutex lock;
     enum vv_worker_fate fate;
+    bool lost_thread;         /* a handler ended it; its owner was told */
     bool retire;              /* it should leave when it has nothing to do */
     bool leaving;             /* and is past being called back */
     struct vivero_exit last_exit;

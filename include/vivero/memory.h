@@ -30,9 +30,10 @@ struct vivero_memory_stats {
 VIVERO_BEGIN
 
 /* Replace the allocator; NULL restores the default: jemalloc's mallocx when
- * the program has it, else aligned_alloc.
+ * the program has it, else the C library's.
  *
- * Errors: AGAIN while any object of the library is open. */
+ * Errors: AGAIN while any object of the library is open, or a snapshot is not
+ * freed. */
 VIVERO_API VIVERO_MUST_USE int
 vivero_set_allocator(const struct vivero_allocator *allocator);
 

@@ -53,7 +53,7 @@ typedef void vivero_pool_down_fn(struct vivero_pool *pool,
 /* Where "VIVERO_NONE" is allowed it is an explicit zero. */
 struct vivero_pool_options {
     size_t size;      /* set by VIVERO_POOL_OPTIONS */
-    const char *name; /* copied; NULL: "pool" */
+    const char *name; /* copied, cut to 31 bytes; NULL: "pool" */
 
     uint32_t workers;       /* 0: one per usable CPU (affinity, cgroup quota) */
     uint32_t workers_max;   /* bound of vivero_pool_resize; 0: workers or 64,
@@ -63,7 +63,8 @@ struct vivero_pool_options {
     enum vivero_pick pick;
     enum vivero_full full_call; /* default WAIT */
     enum vivero_full full_cast; /* default REJECT */
-    int64_t call_timeout_ns;    /* 0: five seconds; VIVERO_FOREVER: no limit */
+    int64_t call_timeout_ns;    /* 0: five seconds; VIVERO_NONE: do not wait;
+                                   VIVERO_FOREVER: no limit */
 
     size_t payload_size; /* 0: none */
     vivero_init_fn *init;
@@ -79,10 +80,12 @@ struct vivero_pool_options {
                                   VIVERO_UNLIMITED: no bound */
     bool restarts_per_worker;
     bool caller_runs;          /* a call may run on the caller's own thread when
-                                  a worker is free; handlers then see a foreign
-                                  thread and its thread-local data */
+                                  a worker is free: the handler sees a foreign
+                                  thread and the caller's own arguments, and no
+                                  time-out ends the call while it runs */
     bool own_threads;          /* make no worker threads: the program brings
-                                  them with vivero_pool_run_here() */
+                                  them with vivero_pool_run_here(), and open
+                                  does not wait for them; no runner */
     bool arena;                /* a jemalloc arena of its own, for statistics */
     int64_t restart_period_ns; /* 0: five seconds */
     int64_t backoff_ns;        /* delay before the second restart in a row,
@@ -95,7 +98,8 @@ struct vivero_pool_options {
     int64_t linger_ns;    /* how long a worker that resize took away stays,
                              in case it is wanted again; 0: leaves at once */
     int64_t shutdown_ns;  /* how long close waits for running handlers; 0: five
-                             seconds; VIVERO_FOREVER: as long as it takes */
+                             seconds; VIVERO_NONE: not at all; VIVERO_FOREVER:
+                             as long as it takes */
 
     /* Threads. */
     const char *thread_name;     /* "%s" the pool, "%u" the worker; at most one
@@ -112,7 +116,7 @@ struct vivero_pool_options {
     vivero_thread_hook_fn *on_thread_stop;
     vivero_runner_fn *runner;
     void *thread_ctx;            /* handed to these three */
-    uint64_t seed;               /* of random picks and jitter; 0: fixed */
+    uint64_t seed;               /* of random picks and jitter */
 };
 
 #define VIVERO_POOL_OPTIONS(...)          \
@@ -147,12 +151,12 @@ VIVERO_BEGIN
  *
  * options NULL: all defaults. *pool is written only on success; on failure
  * nothing is left behind. Besides its workers a pool has one thread, its
- * supervisor, named "NAME/keeper".
+ * supervisor, named "NAME/keeper" (NAME cut to 8 bytes).
  *
  * Blocks: until every init has returned.
  * Errors: INVALID for impossible options; NO_MEMORY; LIMIT when the system
- * gives no more threads; FORKED in a forked child; or the code with which an
- * init failed. */
+ * gives no more threads; UNSUPPORTED for an arena without jemalloc; FORKED in
+ * a forked child; or the code with which an init failed. */
 VIVERO_API VIVERO_MUST_USE int
 vivero_pool_open(const struct vivero_pool_options *options,
                  struct vivero_pool **pool);
@@ -173,7 +177,8 @@ VIVERO_API void vivero_send_init(struct vivero_send *send);
  * it needs when it returns at last.
  *
  * Thread: any but a worker of this pool (misuse). Blocks: up to shutdown_ns.
- * Errors: TIMED_OUT when a worker was abandoned; the pool is closed then, too. */
+ * Errors: TIMED_OUT when a worker was abandoned; the pool is closed then, too.
+ * FORKED in a forked child, where the pool's threads never were. */
 VIVERO_API int vivero_pool_close(struct vivero_pool *pool);
 
 /* What became of the messages that were in the pool when a drain began. */
@@ -192,7 +197,7 @@ struct vivero_drain_report {
  *
  * Thread: any but a worker of this pool (misuse). Blocks: up to timeout_ns.
  * Errors: TIMED_OUT when something was cancelled or a handler still runs;
- * DOWN, CLOSING as for a call. */
+ * DOWN, CLOSING, FORKED as for a call. */
 VIVERO_API int vivero_pool_drain(struct vivero_pool *pool, int64_t timeout_ns,
                                  struct vivero_drain_report *report);
 
@@ -202,7 +207,7 @@ VIVERO_API int vivero_pool_drain(struct vivero_pool *pool, int64_t timeout_ns,
  * Blocks: until then.
  * Returns 0 when the worker was stopped or halted; LIMIT when every worker has
  * a thread; UNSUPPORTED without own_threads; CLOSING; DOWN when the pool went
- * down; or the code with which init failed. */
+ * down; FORKED; or the code with which init failed. */
 VIVERO_API int vivero_pool_run_here(struct vivero_pool *pool);
 
 /* ---- Messages ---------------------------------------------------------- */
@@ -219,7 +224,8 @@ VIVERO_API int vivero_pool_run_here(struct vivero_pool *pool);
  * DOWN when the worker failed with it, or the pool went down: see
  * vivero_last_exit(); CANCELLED; CLOSING; DRAINING; DEADLOCK; NO_MEMORY;
  * LIMIT when in is larger than a mebibyte; FORKED; NOT_FOUND for a worker id
- * that does not exist, GONE for one that halted; or what the handler returned. */
+ * that does not exist, GONE for one that halted; AGAIN while the pool opens (in
+ * an init); or what the handler returned. */
 VIVERO_API int vivero_pool_call(struct vivero_pool *pool,
                                 const struct vivero_operation *operation,
                                 const void *in, void *out,
@@ -237,7 +243,7 @@ VIVERO_API int vivero_pool_call_until(struct vivero_pool *pool,
  * Blocks: never by default; up to the time-out for room with VIVERO_FULL_WAIT,
  * and not even then in a worker of this library, where it answers FULL.
  * Errors: FULL, TIMED_OUT, DOWN, CLOSING, DRAINING, NO_MEMORY, LIMIT, FORKED,
- * NOT_FOUND, GONE as above. */
+ * NOT_FOUND, GONE, AGAIN as above. */
 VIVERO_API VIVERO_MUST_USE int
 vivero_pool_cast(struct vivero_pool *pool,
                  const struct vivero_operation *operation, const void *in,
@@ -262,7 +268,8 @@ vivero_pool_broadcast(struct vivero_pool *pool,
 /* ---- Cancelling what is still queued ----------------------------------- */
 
 /* One message. Its caller, if any, is answered CANCELLED.
- * Errors: GONE when its handler has begun or it has ended any other way. */
+ * Errors: GONE when its handler has begun or it has ended any other way;
+ * FORKED. */
 VIVERO_API VIVERO_MUST_USE int vivero_pool_cancel(struct vivero_pool *pool,
                                                   struct vivero_message message);
 
@@ -276,7 +283,7 @@ VIVERO_API int vivero_pool_cancel_all(struct vivero_pool *pool);
 
 /* Wait until every accepted message has been dealt with.
  * Misuse: in a worker of this pool. Blocks: up to timeout_ns.
- * Errors: TIMED_OUT; DOWN when the pool went down. */
+ * Errors: TIMED_OUT; DOWN when the pool went down; CLOSING; FORKED. */
 VIVERO_API VIVERO_MUST_USE int vivero_pool_wait_idle(struct vivero_pool *pool,
                                                      int64_t timeout_ns);
 
@@ -293,8 +300,8 @@ VIVERO_API void vivero_pool_resume(struct vivero_pool *pool);
  * they leave after linger_ns. Ids beyond the size answer NOT_FOUND.
  *
  * Errors: INVALID, LIMIT (the size is then what could be started), NO_MEMORY,
- * DOWN, CLOSING, DRAINING, or the code with which an init failed. Misuse: in a
- * worker of this pool. */
+ * DOWN, CLOSING, DRAINING, FORKED, or the code with which an init failed.
+ * Misuse: in a worker of this pool. */
 VIVERO_API VIVERO_MUST_USE int vivero_pool_resize(struct vivero_pool *pool,
                                                   uint32_t workers);
 
@@ -336,7 +343,7 @@ struct vivero_pool_snapshot {
  * own, together they are only when the pool is at rest.
  *
  * Owns: the caller, until vivero_pool_snapshot_free(). Blocks: never.
- * Errors: NO_MEMORY. */
+ * Errors: NO_MEMORY, FORKED. */
 VIVERO_API VIVERO_MUST_USE int
 vivero_pool_snapshot(struct vivero_pool *pool,
                      const struct vivero_pool_snapshot **snapshot);

@@ -95,7 +95,8 @@ VIVERO_API VIVERO_MUST_USE int vivero_entity_fail(struct vivero_entity *entity,
 /* The same from a deep call, without returning through it: a jump to the
  * worker's loop. The rules of longjmp hold: no C++ frame with destructors, no
  * open pthread_cleanup_push and no lock held in between.
- * Misuse: outside a handler. */
+ * In init it makes the start fail, with code if that is negative, else DOWN.
+ * Misuse: elsewhere. */
 VIVERO_NORETURN VIVERO_API void vivero_exit(int code, const char *text);
 
 /* Answer the running call later, from any thread: take the token, hand it to

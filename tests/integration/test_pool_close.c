@@ -364,6 +364,26 @@ static void drains_messages_of_failing_workers_too(void)
     CU_ASSERT_EQUAL(vivero_pool_close(pool), VIVERO_OK);
 }
 
+/* The close tells a worker to stop before its supervisor has heard that it
+ * failed: both pieces of news must arrive. */
+static void closes_while_its_workers_fail(void)
+{
+    for (int round = 0; round < 300; round++) {
+        pool = crew_open(VIVERO_POOL_OPTIONS(.workers = 3,
+                                             .restarts_max = VIVERO_UNLIMITED));
+        CU_ASSERT_FATAL(pool != NULL);
+        for (int i = 0; i < 1 + round % 7; i++) {
+            const struct vivero_operation *how =
+                i % 3 == 2 ? &crew_leave : &crew_fail;
+            static const struct fail_in why = {1, "for a test"};
+
+            CU_ASSERT_EQUAL(vivero_pool_cast(pool, how, &why, NULL), VIVERO_OK);
+        }
+        CU_ASSERT_EQUAL(vivero_pool_close(pool), VIVERO_OK);
+    }
+    pool = NULL;
+}
+
 SUITE_MAIN("pool_close", set_up, tear_down, TEST(closes_an_idle_pool_at_once),
            TEST(answers_closing_to_callers_that_wait_for_an_answer),
            TEST(answers_closing_to_callers_that_wait_for_room),
@@ -377,4 +397,5 @@ SUITE_MAIN("pool_close", set_up, tear_down, TEST(closes_an_idle_pool_at_once),
            TEST(answers_draining_to_everything_new),
            TEST(cancels_what_is_left_at_the_drains_deadline),
            TEST(cancels_at_once_with_a_timeout_of_zero),
-           TEST(drains_messages_of_failing_workers_too))
+           TEST(drains_messages_of_failing_workers_too),
+           TEST(closes_while_its_workers_fail))

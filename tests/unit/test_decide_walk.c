@@ -20,7 +20,8 @@ static bool open_decide(const struct vv_decide_options *options)
     return vv_decide_init(&decide, options, NULL) == VIVERO_OK;
 }
 
-/* ---- The model ------------------------------------------------------------- */
+/* ---- The model -------------------------------------------------------------
+ */
 
 enum life { ABSENT, IN_INIT, UP, WAITS_FOR_A_WORD };
 
@@ -30,11 +31,9 @@ struct child {
     enum life life;
     enum word word;
     bool has_thread; /* until its FINISHED has been heard */
-    bool starving;   /* its STARVED has not been heard */
-    bool unheard;    /* nor has its failure */
-    bool wanted;
-    uint32_t asked;  /* ADDs and REMOVEs that have not been heard */
-    bool stops_itself;
+    bool lost;       /* the thread it had has left */
+    bool spoken_for; /* STARVED or FINISHED is on the way without it */
+    bool asked;      /* an ADD or REMOVE has not been heard */
 };
 
 struct news {
@@ -73,24 +72,26 @@ static void tell(enum vv_event_kind event, uint32_t child)
         (struct news){event, child};
 }
 
-/* ---- What the supervisor does to children ----------------------------------- */
+/* ---- What the supervisor does to children -----------------------------------
+ */
 
-/* Of a child whose failure was not heard yet START says "stay", no more. */
 static void start_child(uint32_t index)
 {
     struct child *child = &children[index];
 
     starts++;
-    if (child->has_thread) {
-        child->word = child->unheard ? NO_WORD : WORD_START;
+    if (child->has_thread && !child->lost) {
+        check(child->life == WAITS_FOR_A_WORD && child->word == NO_WORD,
+              "START of a child that does not wait for it");
+        child->word = WORD_START;
     } else if (roll(8) == 0) {
-        child->starving = true;
+        child->has_thread = false;
+        child->spoken_for = true;
         tell(VV_EVENT_STARVED, index);
     } else {
-        *child = (struct child){.life = IN_INIT,
-                                .has_thread = true,
-                                .wanted = child->wanted,
-                                .asked = child->asked};
+        child->life = IN_INIT;
+        child->has_thread = true;
+        child->lost = false;
     }
 }
 
@@ -98,35 +99,36 @@ static void stop_child(uint32_t index)
 {
     struct child *child = &children[index];
 
-    if (child->starving) {
+    if (child->spoken_for) {
         return;
     }
-    if (child->has_thread) {
+    if (child->has_thread && !child->lost) {
         child->word = WORD_STOP;
     } else {
+        child->has_thread = false;
+        child->spoken_for = true;
         tell(VV_EVENT_FINISHED, index);
     }
 }
 
-static void check_start(uint32_t index, enum vv_event_kind event,
-                        enum vv_child_phase before)
+static void check_start(uint32_t index, enum vv_child_phase before)
 {
-    bool called_back =
-        event == VV_EVENT_ADD && before == VV_CHILD_STOPPING;
-
     check(!decide.stopping, "START after stopping began");
-    check(called_back ||
-              decide.children[index].phase == VV_CHILD_STARTING,
+    check(decide.children[index].phase == VV_CHILD_STARTING,
           "START of a child that is not STARTING");
-    check(before != VV_CHILD_RUNNING || event != VV_EVENT_TICK,
-          "START of a child that runs");
+    check(before != VV_CHILD_STOPPING, "START of a child that is to stop");
 }
 
-static void check_stop(uint32_t index, enum vv_child_phase before)
+/* Who failed while it was to stop is told again. */
+static void check_stop(uint32_t index, enum vv_event_kind event,
+                       enum vv_child_phase before)
 {
+    bool again = before == VV_CHILD_STOPPING &&
+                 (event == VV_EVENT_EXITED || event == VV_EVENT_START_FAILED);
+
     check(decide.children[index].phase == VV_CHILD_STOPPING,
           "STOP of a child that is not STOPPING");
-    check(before != VV_CHILD_STOPPING && before != VV_CHILD_STOPPED,
+    check(again || (before != VV_CHILD_STOPPING && before != VV_CHILD_STOPPED),
           "STOP twice, or of a child that is not there");
 }
 
@@ -148,15 +150,14 @@ static void perform(const struct vv_action *action, enum vv_event_kind event,
 
     switch (action->kind) {
     case VV_ACTION_START:
-        check_start(index, event, before[index]);
+        check_start(index, before[index]);
         start_child(index);
         break;
     case VV_ACTION_STOP:
-        check_stop(index, before[index]);
+        check_stop(index, event, before[index]);
         stop_child(index);
         break;
     case VV_ACTION_REFUSE:
-        children[index].wanted = false;
         break;
     case VV_ACTION_GIVE_UP:
         give_ups++;
@@ -175,21 +176,14 @@ static void notice(enum vv_event_kind event, uint32_t index)
 
     switch (event) {
     case VV_EVENT_STARVED:
-        child->starving = false;
+        child->spoken_for = false;
         break;
     case VV_EVENT_FINISHED:
-        child->has_thread = false;
-        child->word = NO_WORD;
-        if (child->wanted && !child->stops_itself && !decide.stopping) {
-            tell(VV_EVENT_ADD, index);
-            child->asked++;
-        } else {
-            child->wanted = false;
-        }
+        *child = (struct child){.asked = child->asked};
         break;
     case VV_EVENT_ADD:
     case VV_EVENT_REMOVE:
-        child->asked--;
+        child->asked = false;
         break;
     case VV_EVENT_STARTED:
     case VV_EVENT_START_FAILED:
@@ -209,9 +203,6 @@ static void feed(enum vv_event_kind event, uint32_t index)
     for (uint32_t i = 0; i < child_count; i++) {
         before[i] = decide.children[i].phase;
     }
-    if (event == VV_EVENT_EXITED || event == VV_EVENT_START_FAILED) {
-        children[index].unheard = false;
-    }
     count = vv_decide(&decide, event, index, now, actions);
     check(count <= vv_decide_actions_max(&decide), "too many actions");
     for (uint32_t i = 0; i < count; i++) {
@@ -229,12 +220,12 @@ static void feed_next(void)
     feed(news.event, news.child);
 }
 
-/* ---- What children do --------------------------------------------------------- */
+/* ---- What children do
+ * --------------------------------------------------------- */
 
-static void end_life(uint32_t index, bool by_itself)
+static void end_life(uint32_t index)
 {
     children[index].life = ABSENT;
-    children[index].stops_itself = by_itself;
     tell(VV_EVENT_FINISHED, index);
 }
 
@@ -245,7 +236,7 @@ static void obey(uint32_t index)
 
     child->word = NO_WORD;
     if (word == WORD_STOP) {
-        end_life(index, false);
+        end_life(index);
     } else if (child->life == WAITS_FOR_A_WORD) {
         child->life = IN_INIT;
     }
@@ -253,14 +244,8 @@ static void obey(uint32_t index)
 
 static void fall(uint32_t index, enum vv_event_kind event)
 {
-    struct child *child = &children[index];
-
-    check(!child->unheard, "a failure before the last one was heard");
-    child->life = WAITS_FOR_A_WORD;
-    child->unheard = true;
-    if (child->word == WORD_START) {
-        child->word = NO_WORD;
-    }
+    children[index].lost = roll(4) == 0;
+    children[index].life = children[index].lost ? ABSENT : WAITS_FOR_A_WORD;
     tell(event, index);
 }
 
@@ -279,7 +264,7 @@ static void live(uint32_t index, bool may_fail)
         obey(index);
     } else if (child->life == UP && may_fail) {
         if (roll(16) == 0) {
-            end_life(index, true);
+            end_life(index);
         } else {
             fall(index, VV_EVENT_EXITED);
         }
@@ -288,12 +273,9 @@ static void live(uint32_t index, bool may_fail)
 
 static void own(uint32_t index)
 {
-    struct child *child = &children[index];
-
-    if (child->asked == 0) {
-        child->asked++;
-        child->wanted = !child->wanted;
-        tell(child->wanted ? VV_EVENT_ADD : VV_EVENT_REMOVE, index);
+    if (!children[index].asked) {
+        children[index].asked = true;
+        tell(roll(2) == 0 ? VV_EVENT_ADD : VV_EVENT_REMOVE, index);
     }
 }
 
@@ -368,8 +350,7 @@ static void check_rest(void)
 
 static void begin_walk(uint64_t seed)
 {
-    static const uint32_t intensities[] = {0, 1, 3, 40,
-                                           VV_INTENSITY_UNLIMITED};
+    static const uint32_t intensities[] = {0, 1, 3, 40, VV_INTENSITY_UNLIMITED};
     struct vv_decide_options options;
 
     dice = seed;

@@ -36,6 +36,7 @@ static void open_mailbox(uint32_t depth)
 {
     CU_ASSERT_EQUAL_FATAL(vv_mailbox_init(&mailbox, depth, &space, NULL),
                           VIVERO_OK);
+    vv_mailbox_reopen(&mailbox);
 }
 
 static void tear_down(void)
@@ -63,7 +64,8 @@ static int take(enum vv_lane lane)
     return value;
 }
 
-/* ---- Order ---------------------------------------------------------------- */
+/* ---- Order ----------------------------------------------------------------
+ */
 
 static void take_returns_messages_in_the_order_they_were_put(void)
 {
@@ -160,7 +162,8 @@ static void has_says_which_lane_is_not_empty(void)
     CU_ASSERT_FALSE(vv_mailbox_has(&mailbox, OWN));
 }
 
-/* ---- Bound ------------------------------------------------------------------ */
+/* ---- Bound ------------------------------------------------------------------
+ */
 
 static void put_reports_full_instead_of_waiting(void)
 {
@@ -230,7 +233,8 @@ static void a_batch_that_fits_goes_in_whole(void)
     }
 }
 
-/* ---- Laps --------------------------------------------------------------------- */
+/* ---- Laps
+ * --------------------------------------------------------------------- */
 
 /* A model beside the mailbox: two queues and one bound. */
 struct model {
@@ -275,8 +279,8 @@ static uint32_t differences(uint32_t depth, uint32_t steps)
 
     for (uint32_t i = 0; i < steps; i++) {
         wrong += step(&model, depth, (int)i, &random);
-        wrong += vv_mailbox_queued(&mailbox) !=
-                 model.count[OWN] + model.count[POOL];
+        wrong +=
+            vv_mailbox_queued(&mailbox) != model.count[OWN] + model.count[POOL];
     }
     return wrong;
 }
@@ -296,7 +300,7 @@ static void age_mailbox(uint64_t before)
 {
     uint32_t index = (uint32_t)before & (INDEX_END - 1);
 
-    atomic_store(&mailbox.tail, (uint64_t)index << 32 | index);
+    atomic_store(&mailbox.tail, (uint64_t)index << 32 | index); /* open */
     atomic_store(&mailbox.released_seen, (uint32_t)(2 * before));
     for (int lane = 0; lane < VV_LANE_COUNT; lane++) {
         atomic_store(&mailbox.head[lane], before);
@@ -316,7 +320,17 @@ static void indices_wrap_without_losing_or_repeating(void)
     open_mailbox(1);
 }
 
-/* ---- Closing ------------------------------------------------------------------- */
+/* ---- Closing
+ * ------------------------------------------------------------------- */
+
+static void a_mailbox_starts_closed(void)
+{
+    CU_ASSERT_EQUAL_FATAL(vv_mailbox_init(&mailbox, 4, &space, NULL),
+                          VIVERO_OK);
+
+    CU_ASSERT_FALSE(vv_mailbox_is_open(&mailbox));
+    CU_ASSERT_EQUAL(put(POOL, 1), VV_PUT_CLOSED);
+}
 
 static void a_closed_mailbox_takes_nothing_and_gives_what_it_has(void)
 {
@@ -357,7 +371,8 @@ static void a_reopened_mailbox_goes_on_where_it_was(void)
     CU_ASSERT_EQUAL(take(POOL), 2);
 }
 
-/* ---- Room, age, memory ------------------------------------------------------------ */
+/* ---- Room, age, memory
+ * ------------------------------------------------------------ */
 
 static void who_wants_room_is_woken_when_half_of_it_is_there(void)
 {
@@ -433,6 +448,7 @@ SUITE_MAIN("mailbox", NULL, tear_down,
            TEST(a_batch_that_fits_goes_in_whole),
            TEST(tiny_rings_stay_in_order_over_many_laps),
            TEST(indices_wrap_without_losing_or_repeating),
+           TEST(a_mailbox_starts_closed),
            TEST(a_closed_mailbox_takes_nothing_and_gives_what_it_has),
            TEST(a_full_mailbox_that_is_closed_says_closed),
            TEST(a_reopened_mailbox_goes_on_where_it_was),

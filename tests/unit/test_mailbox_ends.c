@@ -1,7 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /* How messages end in a mailbox without being handled, on one thread:
- * tombstones and their credit, compaction, dropping, flushing, cancelling, and
- * what becomes of boxed arguments. */
+ * tombstones and their credit, compaction, dropping, flushing, cancelling. */
 #include <vivero/error.h>
 #include <vivero/time.h>
 
@@ -17,7 +16,6 @@
 
 static struct vv_space space;
 static struct vv_mailbox mailbox;
-static struct vv_account account;
 
 static int never_run(struct vivero_self *self, const void *in, void *out)
 {
@@ -29,28 +27,16 @@ static int never_run(struct vivero_self *self, const void *in, void *out)
 
 static const struct vivero_operation number = {
     .name = "number", .run = never_run, .in_size = sizeof(int)};
-static const struct vivero_operation large = {
-    .name = "large", .run = never_run, .in_size = 1000};
-
-static uint64_t bytes_held(void)
-{
-    struct vivero_memory_stats stats;
-
-    vv_account_stats(&account, &stats);
-    return stats.bytes;
-}
 
 static void set_up(void)
 {
-    vv_reply_retain();
-    memset(&account, 0, sizeof(account));
+    CU_ASSERT_EQUAL_FATAL(vv_reply_retain(), VIVERO_OK);
 }
 
-/* Every test leaves the mailbox empty, and all boxes freed exactly once. */
+/* Every test leaves the mailbox empty. */
 static void tear_down(void)
 {
     CU_ASSERT_EQUAL(vv_mailbox_queued(&mailbox), 0);
-    CU_ASSERT_EQUAL(bytes_held(), 0);
     vv_mailbox_fini(&mailbox);
     vv_reply_release();
 }
@@ -59,12 +45,14 @@ static void open_mailbox(uint32_t depth)
 {
     CU_ASSERT_EQUAL_FATAL(vv_mailbox_init(&mailbox, depth, &space, NULL),
                           VIVERO_OK);
+    vv_mailbox_reopen(&mailbox);
 }
 
-/* ---- Putting --------------------------------------------------------------- */
+/* ---- Putting ---------------------------------------------------------------
+ */
 
-static enum vv_put put_message(enum vv_lane lane, const struct vv_message *message,
-                               int value)
+static enum vv_put put_message(enum vv_lane lane,
+                               const struct vv_message *message, int value)
 {
     size_t done;
 
@@ -93,20 +81,6 @@ static struct vv_reply *put_with_slot(enum vv_lane lane, int value,
     return NULL;
 }
 
-/* With large arguments, and a slot or none. */
-static struct vv_reply *put_boxed(enum vv_lane lane, int value, bool has_slot,
-                                  bool has_caller)
-{
-    struct vv_message message = {
-        .operation = &large,
-        .reply = has_slot ? vv_reply_new(0, has_caller) : NULL,
-        .box = vv_box_new(large.in_size, &account)};
-
-    memcpy(message.box->bytes, &value, sizeof(value));
-    CU_ASSERT_EQUAL(put_message(lane, &message, value), VV_PUT_OK);
-    return message.reply;
-}
-
 static struct vivero_message handle_of(const struct vv_reply *reply)
 {
     return (struct vivero_message){reply->index, vv_reply_generation(reply)};
@@ -127,7 +101,8 @@ static int give_up(struct vv_reply *reply)
     return answer_of(reply);
 }
 
-/* ---- Taking ----------------------------------------------------------------- */
+/* ---- Taking -----------------------------------------------------------------
+ */
 
 /* Take one and settle it; its value. */
 static int take(enum vv_lane lane)
@@ -138,13 +113,11 @@ static int take(enum vv_lane lane)
     if (!vv_mailbox_take(&mailbox, lane, &message)) {
         return NOTHING;
     }
-    memcpy(&value, message.box != NULL ? message.box->bytes : message.args,
-           sizeof(value));
+    memcpy(&value, message.args, sizeof(value));
     if (message.reply != NULL) {
         vv_reply_settle(message.reply, message.generation, VIVERO_OK, NULL,
                         NULL);
     }
-    vv_message_fini(&message);
     return value;
 }
 
@@ -153,7 +126,8 @@ static uint64_t settled(enum vv_settled how)
     return vv_mailbox_settled(&mailbox, how);
 }
 
-/* ---- Tombstones and credit ---------------------------------------------------- */
+/* ---- Tombstones and credit
+ * ---------------------------------------------------- */
 
 static void a_cancelled_message_makes_room_at_once(void)
 {
@@ -240,7 +214,8 @@ static void an_empty_mailbox_has_room_while_a_tombstone_is_passed(void)
     CU_ASSERT_EQUAL(take(POOL), 2);
 }
 
-/* ---- Compaction ------------------------------------------------------------------ */
+/* ---- Compaction
+ * ------------------------------------------------------------------ */
 
 static void compaction_keeps_live_messages_in_order(void)
 {
@@ -302,8 +277,8 @@ static uint32_t ring_put(struct ring *ring, uint32_t depth, int value)
         ring->reply[ring->count] = reply;
         ring->count++;
     }
-    return (reply != NULL) != (ring->count > 0 &&
-                               ring->values[ring->count - 1] == value);
+    return (reply != NULL) !=
+           (ring->count > 0 && ring->values[ring->count - 1] == value);
 }
 
 static uint32_t ring_step(struct ring *ring, uint32_t depth, int value,
@@ -363,7 +338,8 @@ static void a_dead_cell_has_no_age(void)
     CU_ASSERT_EQUAL(take(OWN), NOTHING);
 }
 
-/* ---- Dropping, flushing, cancelling by owner ----------------------------------------- */
+/* ---- Dropping, flushing, cancelling by owner
+ * ----------------------------------------- */
 
 static void drop_ends_the_oldest_that_still_counts(void)
 {
@@ -376,12 +352,12 @@ static void drop_ends_the_oldest_that_still_counts(void)
     (void)put(POOL, 3);
     (void)vv_reply_cancel(handle_of(dead));
 
-    CU_ASSERT(vv_mailbox_drop(&mailbox, POOL, VIVERO_E_FULL,
-                              VV_SETTLED_DROPPED));
+    CU_ASSERT(
+        vv_mailbox_drop(&mailbox, POOL, VIVERO_E_FULL, VV_SETTLED_DROPPED));
     CU_ASSERT_EQUAL(answer_of(call), VIVERO_E_FULL);
     CU_ASSERT_EQUAL(settled(VV_SETTLED_DROPPED), 1);
-    CU_ASSERT_FALSE(vv_mailbox_drop(&mailbox, OWN, VIVERO_E_FULL,
-                                    VV_SETTLED_DROPPED));
+    CU_ASSERT_FALSE(
+        vv_mailbox_drop(&mailbox, OWN, VIVERO_E_FULL, VV_SETTLED_DROPPED));
     CU_ASSERT_EQUAL(take(POOL), 3);
 }
 
@@ -424,9 +400,8 @@ static void flush_does_not_count_tombstones(void)
     (void)put(POOL, 2);
     (void)vv_reply_cancel(handle_of(dead));
 
-    CU_ASSERT_EQUAL(vv_mailbox_flush(&mailbox, VIVERO_E_CLOSING, NULL,
-                                     VV_SETTLED_DEAD),
-                    1);
+    CU_ASSERT_EQUAL(
+        vv_mailbox_flush(&mailbox, VIVERO_E_CLOSING, NULL, VV_SETTLED_DEAD), 1);
     CU_ASSERT_EQUAL(settled(VV_SETTLED_CANCELLED), 1);
 }
 
@@ -451,82 +426,6 @@ static void cancel_owner_ends_what_this_owner_sent_and_no_other(void)
     CU_ASSERT_EQUAL(take(OWN), 4);
 }
 
-/* ---- Boxed arguments: tear_down sees whether they are freed ---------------------------- */
-
-static void a_box_goes_to_who_takes_the_message(void)
-{
-    open_mailbox(4);
-    (void)put_boxed(POOL, 1, false, false);
-    (void)put_boxed(POOL, 2, true, false);
-    CU_ASSERT(bytes_held() > 2000);
-
-    CU_ASSERT_EQUAL(take(POOL), 1);
-    CU_ASSERT_EQUAL(take(POOL), 2);
-}
-
-static void a_box_is_freed_when_its_message_is_cancelled(void)
-{
-    struct vv_reply *reply;
-
-    open_mailbox(4);
-    reply = put_boxed(POOL, 1, true, false);
-
-    CU_ASSERT(vv_reply_cancel(handle_of(reply)));
-    CU_ASSERT_EQUAL(bytes_held(), 0);
-    CU_ASSERT_EQUAL(take(POOL), NOTHING);
-}
-
-static void a_box_is_freed_when_its_caller_gives_up(void)
-{
-    struct vv_reply *reply;
-
-    open_mailbox(4);
-    reply = put_boxed(POOL, 1, true, true);
-
-    CU_ASSERT_EQUAL(give_up(reply), VIVERO_E_TIMED_OUT);
-    CU_ASSERT_EQUAL(bytes_held(), 0);
-    CU_ASSERT_EQUAL(take(POOL), NOTHING);
-}
-
-static void a_box_is_freed_when_its_message_is_overdue(void)
-{
-    open_mailbox(4);
-    put_boxed(POOL, 1, true, false)->deadline_ns = 1;
-
-    CU_ASSERT_EQUAL(take(POOL), NOTHING);
-    CU_ASSERT_EQUAL(bytes_held(), 0);
-}
-
-static void a_box_is_freed_when_its_message_is_dropped_or_flushed(void)
-{
-    open_mailbox(8);
-    for (int n = 0; n < 2; n++) {
-        (void)put_boxed(POOL, n, n == 0, false);
-        (void)put_boxed(OWN, n, n == 0, false);
-    }
-
-    CU_ASSERT(vv_mailbox_drop(&mailbox, POOL, VIVERO_E_FULL,
-                              VV_SETTLED_DROPPED));
-    CU_ASSERT_EQUAL(vv_mailbox_flush(&mailbox, VIVERO_E_CLOSING, NULL,
-                                     VV_SETTLED_DEAD),
-                    3);
-    CU_ASSERT_EQUAL(bytes_held(), 0);
-}
-
-static void a_box_is_freed_once_when_its_tombstone_is_pushed_out(void)
-{
-    struct vv_reply *reply;
-
-    open_mailbox(2);
-    (void)put_boxed(POOL, 1, false, false);
-    reply = put_boxed(POOL, 2, true, false);
-    CU_ASSERT(vv_reply_cancel(handle_of(reply)));
-    (void)put_boxed(POOL, 3, false, false);
-
-    CU_ASSERT_EQUAL(take(POOL), 1);
-    CU_ASSERT_EQUAL(take(POOL), 3);
-}
-
 SUITE_MAIN("mailbox_ends", set_up, tear_down,
            TEST(a_cancelled_message_makes_room_at_once),
            TEST(a_caller_that_gives_up_makes_room_at_once),
@@ -541,10 +440,4 @@ SUITE_MAIN("mailbox_ends", set_up, tear_down,
            TEST(flush_ends_both_lanes_with_one_reason),
            TEST(flush_of_one_lane_leaves_the_other),
            TEST(flush_does_not_count_tombstones),
-           TEST(cancel_owner_ends_what_this_owner_sent_and_no_other),
-           TEST(a_box_goes_to_who_takes_the_message),
-           TEST(a_box_is_freed_when_its_message_is_cancelled),
-           TEST(a_box_is_freed_when_its_caller_gives_up),
-           TEST(a_box_is_freed_when_its_message_is_overdue),
-           TEST(a_box_is_freed_when_its_message_is_dropped_or_flushed),
-           TEST(a_box_is_freed_once_when_its_tombstone_is_pushed_out))
+           TEST(cancel_owner_ends_what_this_owner_sent_and_no_other))

@@ -69,7 +69,8 @@ static uint32_t roll(uint64_t *random, uint32_t sides)
     return (uint32_t)(vv_random_next(random) % sides);
 }
 
-/* ---- Producers -------------------------------------------------------------- */
+/* ---- Producers --------------------------------------------------------------
+ */
 
 static struct vv_message compose(enum kind kind, const uint32_t *value)
 {
@@ -187,7 +188,8 @@ static void *produce(void *ctx)
     return NULL;
 }
 
-/* ---- Consumers ---------------------------------------------------------------- */
+/* ---- Consumers
+ * ---------------------------------------------------------------- */
 
 static void handle(struct consumer *consumer, enum vv_lane lane,
                    struct vv_message *message)
@@ -195,8 +197,7 @@ static void handle(struct consumer *consumer, enum vv_lane lane,
     uint32_t value;
     uint32_t out;
 
-    memcpy(&value,
-           message->box != NULL ? message->box->bytes : message->args,
+    memcpy(&value, message->box != NULL ? message->box->bytes : message->args,
            sizeof(value));
     atomic_fetch_add(&handled[value], 1);
     if (lane == VV_LANE_OWN) {
@@ -249,7 +250,8 @@ static void *disturb(void *ctx)
     return cancelled;
 }
 
-/* ---- The test -------------------------------------------------------------------- */
+/* ---- The test
+ * -------------------------------------------------------------------- */
 
 static uint32_t settled_twice(uint32_t messages)
 {
@@ -286,9 +288,10 @@ static void check_conservation(uint32_t count, uint32_t depth)
     uint64_t taken = 0;
 
     clear_counts();
-    vv_reply_retain();
+    CU_ASSERT_EQUAL_FATAL(vv_reply_retain(), VIVERO_OK);
     CU_ASSERT_EQUAL_FATAL(vv_mailbox_init(&mailbox, depth, &space, NULL),
                           VIVERO_OK);
+    vv_mailbox_reopen(&mailbox);
     atomic_store(&producers_left, count);
     for (uint32_t i = 0; i < CONSUMERS; i++) {
         consumers[i] = (struct consumer){.latest = {-1, -1, -1, -1}};
@@ -349,7 +352,8 @@ static void four_producers_at_a_roomy_mailbox_lose_and_double_nothing(void)
     check_conservation(4, 64);
 }
 
-/* ---- Batches ------------------------------------------------------------------------ */
+/* ---- Batches
+ * ------------------------------------------------------------------------ */
 
 static void *put_batches(void *ctx)
 {
@@ -387,6 +391,7 @@ static void batches_of_two_producers_stay_in_order_and_whole(void)
     clear_counts();
     CU_ASSERT_EQUAL_FATAL(vv_mailbox_init(&mailbox, 8, &space, NULL),
                           VIVERO_OK);
+    vv_mailbox_reopen(&mailbox);
     atomic_store(&producers_left, 2);
     for (uint32_t i = 0; i < 2; i++) {
         producers[i] = (struct producer){.number = i, .random = i};
@@ -405,8 +410,50 @@ static void batches_of_two_producers_stay_in_order_and_whole(void)
     vv_mailbox_fini(&mailbox);
 }
 
+/* ---- Looking at a lane takes nothing from those who use it
+ * ------------------------- */
+
+static _Atomic bool looking;
+
+static void *look_at_ages(void *ctx)
+{
+    (void)ctx;
+    while (atomic_load(&looking)) {
+        (void)vv_mailbox_oldest_age(&mailbox);
+    }
+    return NULL;
+}
+
+static void drop_finds_the_oldest_while_somebody_looks_at_the_lane(void)
+{
+    const struct vv_message message = {.operation = &number};
+    const uint32_t value = 0;
+    uint32_t not_found = 0;
+    pthread_t looker;
+    size_t done;
+
+    CU_ASSERT_EQUAL_FATAL(vv_mailbox_init(&mailbox, 64, &space, NULL),
+                          VIVERO_OK);
+    vv_mailbox_reopen(&mailbox);
+    atomic_store(&looking, true);
+    pthread_create(&looker, NULL, look_at_ages, NULL);
+    for (uint32_t i = 0; i < 10 * EACH; i++) {
+        if (vv_mailbox_put(&mailbox, VV_LANE_POOL, &message, &value, 1,
+                           &done) == VV_PUT_FULL) {
+            not_found += !vv_mailbox_drop(&mailbox, VV_LANE_POOL, VIVERO_E_FULL,
+                                          VV_SETTLED_DROPPED);
+        }
+    }
+    atomic_store(&looking, false);
+    pthread_join(looker, NULL);
+
+    CU_ASSERT_EQUAL(not_found, 0);
+    vv_mailbox_fini(&mailbox);
+}
+
 SUITE_MAIN("mailbox_threads", NULL, NULL,
            TEST(two_producers_at_a_tiny_mailbox_lose_and_double_nothing),
            TEST(three_producers_lose_and_double_nothing),
            TEST(four_producers_at_a_roomy_mailbox_lose_and_double_nothing),
-           TEST(batches_of_two_producers_stay_in_order_and_whole))
+           TEST(batches_of_two_producers_stay_in_order_and_whole),
+           TEST(drop_finds_the_oldest_while_somebody_looks_at_the_lane))

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
-/* Every edge of the drawing in reply.c, on one thread. A slot is FREE again when
- * its generation is over. */
+/* Every edge of the drawing in reply.c, on one thread. A slot is FREE again
+ * when its generation is over. */
 #include <vivero/error.h>
 #include <vivero/time.h>
 
@@ -16,26 +16,24 @@
 
 static struct vv_space space;
 static struct vv_mailbox mailbox; /* only its counters are used */
-static struct vv_debts debts;
 static struct vv_box *box;
 static uint32_t generation;
 
 static void set_up(void)
 {
-    vv_reply_retain();
-    debts.first = NULL;
+    CU_ASSERT_EQUAL_FATAL(vv_reply_retain(), VIVERO_OK);
     CU_ASSERT_EQUAL_FATAL(vv_mailbox_init(&mailbox, 4, &space, NULL),
                           VIVERO_OK);
 }
 
 static void tear_down(void)
 {
-    CU_ASSERT_PTR_NULL(debts.first);
     vv_mailbox_fini(&mailbox);
     vv_reply_release();
 }
 
-/* ---- Steps ------------------------------------------------------------------ */
+/* ---- Steps ------------------------------------------------------------------
+ */
 
 static struct vv_reply *queue(uint32_t out_size, bool has_caller)
 {
@@ -49,12 +47,6 @@ static struct vv_reply *queue(uint32_t out_size, bool has_caller)
 static struct vivero_message handle_of(const struct vv_reply *reply)
 {
     return (struct vivero_message){reply->index, vv_reply_generation(reply)};
-}
-
-static struct vivero_reply_token token_of(const struct vv_reply *reply)
-{
-    return (struct vivero_reply_token){reply->index,
-                                       vv_reply_generation(reply)};
 }
 
 /* From QUEUED to RUNNING. */
@@ -87,10 +79,11 @@ static int give_up(struct vv_reply *reply, bool *expired)
 static bool is_free(const struct vv_reply *reply, uint32_t old_generation)
 {
     return vv_reply_generation(reply) == old_generation + 1 &&
-           !vv_reply_has_caller(reply) && !vv_reply_is_tombstone(reply);
+           !vv_reply_is_tombstone(reply);
 }
 
-/* ---- Settled by who runs it ---------------------------------------------------- */
+/* ---- Settled by who runs it
+ * ---------------------------------------------------- */
 
 static void an_answer_reaches_its_caller_and_frees_the_slot(void)
 {
@@ -155,13 +148,13 @@ static void a_slot_without_a_caller_is_free_when_it_is_settled(void)
 {
     struct vv_reply *reply = run(0, false);
 
-    CU_ASSERT_FALSE(vv_reply_has_caller(reply));
     vv_reply_settle(reply, generation, VIVERO_OK, NULL, NULL);
 
     CU_ASSERT(is_free(reply, generation));
 }
 
-/* ---- The caller gives up -------------------------------------------------------- */
+/* ---- The caller gives up
+ * -------------------------------------------------------- */
 
 static void giving_up_a_queued_message_leaves_a_tombstone(void)
 {
@@ -203,7 +196,8 @@ static void an_answer_that_was_quicker_than_the_deadline_counts(void)
     CU_ASSERT_FALSE(expired);
 }
 
-/* ---- Cancelling -------------------------------------------------------------------- */
+/* ---- Cancelling
+ * -------------------------------------------------------------------- */
 
 static void a_cancelled_call_is_told_before_its_cell_is_passed(void)
 {
@@ -276,148 +270,8 @@ static void an_older_handle_does_not_cancel_a_newer_message(void)
     vv_reply_discard(next);
 }
 
-/* ---- Debts ---------------------------------------------------------------------------- */
-
-static void a_debt_can_be_paid_by_its_token_once(void)
-{
-    struct vv_reply *reply = run(sizeof(int), true);
-    struct vivero_reply_token token = vv_reply_owe(reply, &debts);
-    int answer = ANSWER;
-    int out = 0;
-
-    CU_ASSERT_FALSE(vv_reply_is_with_worker(reply, generation));
-    CU_ASSERT_EQUAL(vv_reply_pay(token, VIVERO_OK, &answer, sizeof(answer)),
-                    VIVERO_OK);
-    CU_ASSERT_EQUAL(vv_reply_pay(token, VIVERO_OK, &answer, sizeof(answer)),
-                    VIVERO_E_GONE);
-
-    CU_ASSERT_EQUAL(wait(reply, &out), VIVERO_OK);
-    CU_ASSERT_EQUAL(out, ANSWER);
-    CU_ASSERT_EQUAL(vv_reply_pay(token, VIVERO_OK, &answer, sizeof(answer)),
-                    VIVERO_E_GONE);
-}
-
-static void a_debt_of_another_size_is_still_owed(void)
-{
-    struct vv_reply *reply = run(sizeof(int), true);
-    struct vivero_reply_token token = vv_reply_owe(reply, &debts);
-    int answer = ANSWER;
-
-    CU_ASSERT_EQUAL(vv_reply_pay(token, VIVERO_OK, &answer, 1),
-                    VIVERO_E_INVALID);
-    CU_ASSERT_EQUAL(vv_reply_pay(token, -9, NULL, 0), VIVERO_OK);
-    CU_ASSERT_EQUAL(wait(reply, NULL), -9);
-}
-
-static void what_is_not_owed_cannot_be_paid(void)
-{
-    struct vv_reply *reply = run(0, true);
-
-    CU_ASSERT_EQUAL(vv_reply_pay(token_of(reply), VIVERO_OK, NULL, 0),
-                    VIVERO_E_GONE);
-    CU_ASSERT_EQUAL(
-        vv_reply_pay((struct vivero_reply_token){UINT32_MAX, 0}, -1, NULL, 0),
-        VIVERO_E_GONE);
-    vv_reply_settle(reply, generation, VIVERO_OK, NULL, NULL);
-    CU_ASSERT_EQUAL(wait(reply, NULL), VIVERO_OK);
-}
-
-static void a_debt_whose_caller_gave_up_is_gone(void)
-{
-    struct vv_reply *reply = run(0, true);
-    struct vivero_reply_token token = vv_reply_owe(reply, &debts);
-    bool expired;
-
-    CU_ASSERT_EQUAL(give_up(reply, &expired), VIVERO_E_TIMED_OUT);
-    CU_ASSERT_FALSE(expired);
-    CU_ASSERT_EQUAL(vv_reply_pay(token, VIVERO_OK, NULL, 0), VIVERO_E_GONE);
-    CU_ASSERT(is_free(reply, generation));
-}
-
-static void a_caller_may_have_given_up_before_the_debt(void)
-{
-    struct vv_reply *reply = run(0, true);
-    struct vivero_reply_token token;
-    bool expired;
-
-    CU_ASSERT_EQUAL(give_up(reply, &expired), VIVERO_E_TIMED_OUT);
-    token = vv_reply_owe(reply, &debts);
-
-    CU_ASSERT_EQUAL(vv_reply_pay(token, VIVERO_OK, NULL, 0), VIVERO_E_GONE);
-    CU_ASSERT(is_free(reply, generation));
-}
-
-static void a_debtor_that_ends_tells_all_its_callers(void)
-{
-    const struct vivero_exit exit = {VIVERO_EXIT_FAILED, 21, "gone"};
-    struct vv_reply *reply[3];
-    struct vivero_reply_token token;
-    bool expired;
-
-    for (int i = 0; i < 3; i++) {
-        reply[i] = run(0, true);
-        token = vv_reply_owe(reply[i], &debts);
-    }
-    CU_ASSERT_EQUAL(give_up(reply[1], &expired), VIVERO_E_TIMED_OUT);
-    vv_reply_default(&debts, &exit);
-
-    CU_ASSERT_EQUAL(vv_reply_pay(token, VIVERO_OK, NULL, 0), VIVERO_E_GONE);
-    CU_ASSERT_EQUAL(wait(reply[0], NULL), VIVERO_E_DOWN);
-    CU_ASSERT_EQUAL(wait(reply[2], NULL), VIVERO_E_DOWN);
-    CU_ASSERT_EQUAL(vv_here()->last_exit.code, 21);
-}
-
-/* ---- Fences ------------------------------------------------------------------------------ */
-
-static void a_fence_answers_in_place_of_who_runs_it(void)
-{
-    struct vv_reply *reply = run(sizeof(int), true);
-    int answer = ANSWER;
-
-    CU_ASSERT(vv_reply_fence(token_of(reply), VIVERO_E_CLOSING));
-    CU_ASSERT_FALSE(vv_reply_fence(token_of(reply), VIVERO_E_CLOSING));
-    vv_reply_settle(reply, generation, VIVERO_OK, &answer, NULL);
-
-    CU_ASSERT_EQUAL(wait(reply, NULL), VIVERO_E_CLOSING);
-    CU_ASSERT(is_free(reply, generation));
-    vv_reply_settle(reply, generation, VIVERO_OK, &answer, NULL);
-    CU_ASSERT(is_free(reply, generation));
-}
-
-static void a_late_settler_does_not_answer_the_next_call_of_the_slot(void)
-{
-    struct vv_reply *reply = run(sizeof(int), true);
-    uint32_t first = generation;
-    struct vv_reply *next;
-    int answer = ANSWER;
-
-    (void)vv_reply_fence(token_of(reply), VIVERO_E_CLOSING);
-    (void)wait(reply, NULL);
-    next = run(sizeof(int), true);
-    CU_ASSERT_PTR_EQUAL(next, reply);
-
-    vv_reply_settle(reply, first, VIVERO_OK, &answer, NULL);
-    CU_ASSERT(vv_reply_is_with_worker(next, generation));
-    vv_reply_settle(next, generation, -5, NULL, NULL);
-    CU_ASSERT_EQUAL(wait(next, NULL), -5);
-}
-
-static void a_fence_is_for_what_runs(void)
-{
-    struct vv_reply *reply = queue(0, true);
-    struct vivero_reply_token old = token_of(reply);
-
-    CU_ASSERT_FALSE(vv_reply_fence(old, VIVERO_E_CLOSING));
-    vv_reply_discard(reply);
-    reply = run(0, true);
-    CU_ASSERT_FALSE(vv_reply_fence(old, VIVERO_E_CLOSING));
-    CU_ASSERT_FALSE(vv_reply_fence(
-        (struct vivero_reply_token){UINT32_MAX, 0}, VIVERO_E_CLOSING));
-    vv_reply_settle(reply, generation, VIVERO_OK, NULL, NULL);
-    CU_ASSERT_EQUAL(wait(reply, NULL), VIVERO_OK);
-}
-
-/* ---- Slots and memory --------------------------------------------------------------------- */
+/* ---- Slots and memory
+ * --------------------------------------------------------------------- */
 
 static void slots_in_use_are_all_different(void)
 {
@@ -444,7 +298,7 @@ static void generations_go_on_over_a_reopening(void)
 
     vv_reply_discard(reply);
     vv_reply_release();
-    vv_reply_retain();
+    CU_ASSERT_EQUAL(vv_reply_retain(), VIVERO_OK);
     reply = queue(0, false);
 
     CU_ASSERT_EQUAL(reply->index, old.slot);
@@ -474,7 +328,7 @@ static void new_reports_no_memory_and_leaves_nothing(void)
 
     vv_reply_release();
     CU_ASSERT_FATAL(fault_allocator_install());
-    vv_reply_retain();
+    CU_ASSERT_EQUAL(vv_reply_retain(), VIVERO_OK);
     for (uint64_t n = 0; reply == NULL && n < 10; n++) {
         fault_allocator_fail_after(n);
         reply = vv_reply_new(LARGE, true);
@@ -489,14 +343,13 @@ static void new_reports_no_memory_and_leaves_nothing(void)
     CU_ASSERT_EQUAL(fault_allocator_blocks(), 0);
     CU_ASSERT_EQUAL(fault_allocator_mistakes(), 0);
     CU_ASSERT(fault_allocator_uninstall());
-    vv_reply_retain();
+    CU_ASSERT_EQUAL(vv_reply_retain(), VIVERO_OK);
 }
 
 SUITE_MAIN("reply", set_up, tear_down,
            TEST(an_answer_reaches_its_caller_and_frees_the_slot),
            TEST(an_answer_may_be_left_where_it_is),
-           TEST(a_large_answer_travels_whole),
-           TEST(an_error_leaves_out_alone),
+           TEST(a_large_answer_travels_whole), TEST(an_error_leaves_out_alone),
            TEST(down_brings_its_reason),
            TEST(a_slot_without_a_caller_is_free_when_it_is_settled),
            TEST(giving_up_a_queued_message_leaves_a_tombstone),
@@ -507,15 +360,6 @@ SUITE_MAIN("reply", set_up, tear_down,
            TEST(a_cancelled_cast_is_freed_when_its_cell_is_passed),
            TEST(only_what_is_queued_can_be_cancelled_once),
            TEST(an_older_handle_does_not_cancel_a_newer_message),
-           TEST(a_debt_can_be_paid_by_its_token_once),
-           TEST(a_debt_of_another_size_is_still_owed),
-           TEST(what_is_not_owed_cannot_be_paid),
-           TEST(a_debt_whose_caller_gave_up_is_gone),
-           TEST(a_caller_may_have_given_up_before_the_debt),
-           TEST(a_debtor_that_ends_tells_all_its_callers),
-           TEST(a_fence_answers_in_place_of_who_runs_it),
-           TEST(a_late_settler_does_not_answer_the_next_call_of_the_slot),
-           TEST(a_fence_is_for_what_runs),
            TEST(slots_in_use_are_all_different),
            TEST(generations_go_on_over_a_reopening),
            TEST(a_slot_frees_the_box_it_was_given),

@@ -13,7 +13,7 @@
 
 #include <pthread.h>
 
-#define ROUNDS 3000u
+#define ROUNDS 10000u
 #define OTHERS 4u
 
 enum result { ANSWERED = 100, PAID = 200, FENCED = -300, DEFAULTED = -301 };
@@ -27,7 +27,6 @@ struct round {
     bool owes;
     bool debtor_ends;
     uint64_t seed;
-    _Atomic bool is_owed;
     /* what came of it */
     bool begun;
     bool cancelled;
@@ -54,12 +53,14 @@ static void dawdle(uint64_t seed)
     }
 }
 
-/* ---- The four others ----------------------------------------------------------- */
+/* ---- The four others
+ * ----------------------------------------------------------- */
 
 static void work(struct round *round)
 {
     struct vv_box *box;
     uint32_t generation;
+    struct vivero_reply_token token;
     int answer = ANSWERED;
 
     dawdle(round->seed + 1);
@@ -72,11 +73,10 @@ static void work(struct round *round)
         vv_reply_settle(round->reply, generation, VIVERO_OK, &answer, NULL);
         return;
     }
-    (void)vv_reply_owe(round->reply, &round->debts);
-    atomic_store(&round->is_owed, true);
+    (void)vv_reply_owe(round->reply, generation, &round->debts, &token);
     if (round->debtor_ends) {
         dawdle(round->seed + 3);
-        vv_reply_default(&round->debts, NULL);
+        vv_reply_default(&round->debts, VIVERO_E_DOWN, NULL);
     }
 }
 
@@ -103,8 +103,7 @@ static void pay(struct round *round)
     int payment = PAID;
 
     dawdle(round->seed + 6);
-    round->payment =
-        vv_reply_pay(token, VIVERO_OK, &payment, sizeof(payment));
+    round->payment = vv_reply_pay(token, VIVERO_OK, &payment, sizeof(payment));
 }
 
 typedef void act_fn(struct round *round);
@@ -123,7 +122,8 @@ static void *take_part(void *ctx)
     }
 }
 
-/* ---- The caller ------------------------------------------------------------------- */
+/* ---- The caller
+ * ------------------------------------------------------------------- */
 
 struct outcome {
     int result;
@@ -184,23 +184,23 @@ static bool slot_is_free_in_the_end(void)
 {
     uint32_t old = this_round.handle.generation;
 
-    vv_reply_default(&this_round.debts, NULL);
+    vv_reply_default(&this_round.debts, VIVERO_E_DOWN, NULL);
     return vv_reply_generation(this_round.reply) == old + 1 &&
-           vv_reply_pay((struct vivero_reply_token){this_round.handle.slot,
-                                                    old},
-                        -1, NULL, 0) == VIVERO_E_GONE &&
+           vv_reply_pay(
+               (struct vivero_reply_token){this_round.handle.slot, old}, -1,
+               NULL, 0) == VIVERO_E_GONE &&
            !vv_reply_cancel(this_round.handle);
 }
 
 static void exactly_one_of_all_who_may_end_a_message_does(void)
 {
-    static act_fn *const acts[OTHERS] = {work, cancel, fence, pay};
+    static act_fn *acts[OTHERS] = {work, cancel, fence, pay};
     pthread_t threads[OTHERS];
     uint32_t seen[6] = {0};
     uint64_t settled;
 
     for (uint32_t i = 0; i < OTHERS; i++) {
-        pthread_create(&threads[i], NULL, take_part, (void *)&acts[i]);
+        pthread_create(&threads[i], NULL, take_part, &acts[i]);
     }
     over = false;
     for (uint64_t seed = 1; seed <= ROUNDS; seed++) {
@@ -231,7 +231,7 @@ static void exactly_one_of_all_who_may_end_a_message_does(void)
 
 static void set_up(void)
 {
-    vv_reply_retain();
+    CU_ASSERT_EQUAL_FATAL(vv_reply_retain(), VIVERO_OK);
     pthread_barrier_init(&beginning, NULL, OTHERS + 1);
     pthread_barrier_init(&end, NULL, OTHERS + 1);
     CU_ASSERT_EQUAL_FATAL(vv_mailbox_init(&mailbox, 4, &space, NULL),
