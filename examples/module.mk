@@ -34,4 +34,4 @@ examples_thumbs_thumbs_SOURCES = \
 examples_thumbs_thumbs_CPPFLAGS = $(AM_CPPFLAGS) $(PICTURES_CFLAGS)
 examples_thumbs_thumbs_LDADD = $(program_libs) $(PICTURES_LIBS)
 
-EXTRA_DIST += %D%/module.mk $(example_outputs)
+EXTRA_DIST += %D%/module.mk $(example_outputs) %D%/thumbs/README.md

@@ -30,6 +30,7 @@ test_programs = \
 	tests/unit/test_wait \
 	tests/integration/test_define \
 	tests/integration/test_define_short \
+	tests/integration/test_entity \
 	tests/integration/test_pool_budget \
 	tests/integration/test_pool_calls \
 	tests/integration/test_pool_cancel \
