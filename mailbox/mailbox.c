@@ -435,9 +435,11 @@ static enum vv_put admit(struct vv_mailbox *mailbox, enum vv_lane lane,
                 tail = again;
                 continue;
             }
-            /* No progress: what we took for room was about to be buried, or a
-             * producer is still writing at the head. */
-            if (room == 0 || !compact(mailbox, lane)) {
+            /* Still none after compacting, by us or by another producer: what
+             * we took for room was about to be buried, or somebody is still
+             * writing at the head. */
+            if (room == 0 || (!compact(mailbox, lane) &&
+                              cells_free(mailbox, lane, *index, 1) == 0)) {
                 return VV_PUT_FULL;
             }
             tail = load_tail(mailbox);

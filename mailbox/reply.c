@@ -555,12 +555,14 @@ bool vv_reply_owe(struct vv_reply *reply, uint32_t generation,
 
 /* OWED -> SETTLING, off the list; NULL: not owed (any more). A slot whose
  * caller left is freed on the way. */
-static bool collect_locked(struct vv_reply *reply, uint32_t generation)
+static bool collect_locked(struct vv_reply *reply, uint32_t generation,
+                           struct vv_debts **debts)
 {
     uint32_t word = load_word(reply);
 
     while (generation_of(word) == generation && state_of(word) == OWED) {
         if (step(reply, &word, (word & ~STATE_MASK) | (uint32_t)SETTLING)) {
+            *debts = reply->debts;
             debt_unlink_locked(reply);
             return true;
         }
@@ -595,7 +597,7 @@ int vv_reply_pay(struct vivero_reply_token token, int result, const void *out,
                  size_t size)
 {
     struct vv_reply *reply;
-    struct vv_debts *debts;
+    struct vv_debts *debts = NULL;
     int error = VIVERO_E_GONE;
 
     if (vv_forked()) {
@@ -603,8 +605,7 @@ int vv_reply_pay(struct vivero_reply_token token, int result, const void *out,
     }
     vv_mutex_lock(&depot_lock);
     reply = find_locked(token.slot);
-    debts = reply != NULL ? reply->debts : NULL;
-    if (reply != NULL && collect_locked(reply, token.generation)) {
+    if (reply != NULL && collect_locked(reply, token.generation, &debts)) {
         if (result == VIVERO_OK && size != reply->out_size) {
             put_back_locked(reply, debts);
             error = VIVERO_E_INVALID;
@@ -625,12 +626,14 @@ void vv_reply_default(struct vv_debts *debts, int result,
 {
     for (;;) {
         struct vv_reply *reply;
+        struct vv_debts *whose;
         bool mine = false;
 
         vv_mutex_lock(&depot_lock);
         reply = debts->first;
         if (reply != NULL) {
-            mine = collect_locked(reply, generation_of(load_word(reply)));
+            mine = collect_locked(reply, generation_of(load_word(reply)),
+                                  &whose);
         }
         vv_mutex_unlock(&depot_lock);
         if (reply == NULL) {

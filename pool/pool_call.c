@@ -22,6 +22,9 @@
 
 #include <string.h>
 
+/* How often a message is routed anew when resizes take its worker away. */
+#define CHOICES_MAX 100u
+
 struct sending {
     struct vv_pool_visit visit;
     const struct vivero_operation *operation;
@@ -32,6 +35,7 @@ struct sending {
     struct vv_message message;
     struct vivero_message handle; /* of message.reply */
     enum vivero_full policy;
+    uint32_t choices;    /* made again by key or chance */
     int64_t deadline_ns; /* of waiting for room; 0: not yet reckoned */
 };
 
@@ -85,13 +89,36 @@ static enum vv_put put_anywhere(struct sending *sending, size_t count,
     return best;
 }
 
-static enum vv_put put_once(struct sending *sending)
+static enum vv_put put_as_routed(struct sending *sending)
 {
     size_t done;
 
     return sending->route.seat == VV_ANY_SEAT
                ? put_anywhere(sending, 1, &done)
                : put_there(sending);
+}
+
+/* The worker that a key or chance chose has just left: choose again. */
+static bool choose_again(struct sending *sending)
+{
+    struct vv_pool *pool = sending->visit.pool;
+
+    return sending->route.seat != VV_ANY_SEAT && sending->send->worker == 0 &&
+           sending->choices++ < CHOICES_MAX &&
+           vv_pool_phase(pool) == VV_POOL_OPEN &&
+           vv_pool_route(pool, sending->visit.here, sending->operation,
+                         sending->in, sending->send,
+                         &sending->route) == VIVERO_OK;
+}
+
+static enum vv_put put_once(struct sending *sending)
+{
+    enum vv_put result = put_as_routed(sending);
+
+    while (result == VV_PUT_CLOSED && choose_again(sending)) {
+        result = put_as_routed(sending);
+    }
+    return result;
 }
 
 /* Closed: because of the pool, or of this one worker. */
@@ -299,6 +326,7 @@ static int prepare(struct sending *sending, struct vivero_pool *handle,
     sending->message.reply = NULL;
     sending->message.box = NULL;
     sending->deadline_ns = 0;
+    sending->choices = 0;
     if (vv_forked()) {
         return VIVERO_E_FORKED;
     }
@@ -474,6 +502,7 @@ static int broadcast(struct sending *sending)
 
     sending->policy = VIVERO_FULL_REJECT;
     sending->route.lane = VV_LANE_OWN;
+    sending->choices = CHOICES_MAX; /* each worker, and no other for it */
     for (uint32_t i = 0; i < size; i++) {
         int result;
 

@@ -20,6 +20,7 @@ test_programs = \
 	tests/unit/test_mailbox_boxes \
 	tests/unit/test_mailbox_ends \
 	tests/unit/test_mailbox_threads \
+	tests/unit/test_mailbox_walks \
 	tests/unit/test_os \
 	tests/unit/test_os_cpu \
 	tests/unit/test_os_thread \
@@ -69,6 +70,7 @@ tests_unit_test_mailbox_LDADD = $(test_lib) $(mailbox_libs) $(test_libs)
 tests_unit_test_mailbox_boxes_LDADD = $(test_lib) $(mailbox_libs) $(test_libs)
 tests_unit_test_mailbox_ends_LDADD = $(test_lib) $(mailbox_libs) $(test_libs)
 tests_unit_test_mailbox_threads_LDADD = $(test_lib) $(mailbox_libs) $(test_libs)
+tests_unit_test_mailbox_walks_LDADD = $(test_lib) $(mailbox_libs) $(test_libs)
 tests_unit_test_reply_LDADD = $(test_lib) $(mailbox_libs) $(test_libs)
 tests_unit_test_reply_debts_LDADD = $(test_lib) $(mailbox_libs) $(test_libs)
 tests_unit_test_reply_race_LDADD = $(test_lib) $(mailbox_libs) $(test_libs)

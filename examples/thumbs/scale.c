@@ -57,7 +57,10 @@ static void add_box(struct scale_sum *sum, const unsigned char *pixel,
 
 static unsigned char average(uint64_t sum, uint64_t weight)
 {
-    return weight == 0 ? 0 : (unsigned char)((sum + weight / 2) / weight);
+    if (weight == 0) {
+        return 0;
+    }
+    return (unsigned char)((sum + weight / 2) / weight);
 }
 
 static void write_row(const struct scale *scale, unsigned char *out)

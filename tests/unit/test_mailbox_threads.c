@@ -410,50 +410,8 @@ static void batches_of_two_producers_stay_in_order_and_whole(void)
     vv_mailbox_fini(&mailbox);
 }
 
-/* ---- Looking at a lane takes nothing from those who use it
- * ------------------------- */
-
-static _Atomic bool looking;
-
-static void *look_at_ages(void *ctx)
-{
-    (void)ctx;
-    while (atomic_load(&looking)) {
-        (void)vv_mailbox_oldest_age(&mailbox);
-    }
-    return NULL;
-}
-
-static void drop_finds_the_oldest_while_somebody_looks_at_the_lane(void)
-{
-    const struct vv_message message = {.operation = &number};
-    const uint32_t value = 0;
-    uint32_t not_found = 0;
-    pthread_t looker;
-    size_t done;
-
-    CU_ASSERT_EQUAL_FATAL(vv_mailbox_init(&mailbox, 64, &space, NULL),
-                          VIVERO_OK);
-    vv_mailbox_reopen(&mailbox);
-    atomic_store(&looking, true);
-    pthread_create(&looker, NULL, look_at_ages, NULL);
-    for (uint32_t i = 0; i < 10 * EACH; i++) {
-        if (vv_mailbox_put(&mailbox, VV_LANE_POOL, &message, &value, 1,
-                           &done) == VV_PUT_FULL) {
-            not_found += !vv_mailbox_drop(&mailbox, VV_LANE_POOL, VIVERO_E_FULL,
-                                          VV_SETTLED_DROPPED);
-        }
-    }
-    atomic_store(&looking, false);
-    pthread_join(looker, NULL);
-
-    CU_ASSERT_EQUAL(not_found, 0);
-    vv_mailbox_fini(&mailbox);
-}
-
 SUITE_MAIN("mailbox_threads", NULL, NULL,
            TEST(two_producers_at_a_tiny_mailbox_lose_and_double_nothing),
            TEST(three_producers_lose_and_double_nothing),
            TEST(four_producers_at_a_roomy_mailbox_lose_and_double_nothing),
-           TEST(batches_of_two_producers_stay_in_order_and_whole),
-           TEST(drop_finds_the_oldest_while_somebody_looks_at_the_lane))
+           TEST(batches_of_two_producers_stay_in_order_and_whole))
