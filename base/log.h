@@ -13,8 +13,7 @@ bool vv_log_wants(enum vivero_log_level level);
  * pairs. Never under a lock. */
 void vv_log(enum vivero_log_level level, const char *component,
             const char *object, const struct vivero_log_field *fields,
-            size_t field_count, const char *format, ...)
-    VIVERO_PRINTF(6, 7);
+            size_t field_count, const char *format, ...) VIVERO_PRINTF(6, 7);
 
 /* Where vivero_log_to_journal() finds the journal; tests put theirs here. */
 extern const char *vv_log_journal_path;

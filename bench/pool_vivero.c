@@ -97,6 +97,25 @@ static long call(void *pool, long x)
     return reply;
 }
 
+static void count_one(struct vivero_self *self, size_t index, void *ctx)
+{
+    (void)self;
+    (void)index;
+    (void)ctx;
+    bench_count(0);
+}
+
+static bool each(void *pool, long count, enum bench_chunk chunk)
+{
+    if (chunk == BENCH_CHUNK_STATIC) {
+        return false;
+    }
+    check(vivero_pool_each(subject_pool(pool), (size_t)count,
+                           chunk == BENCH_CHUNK_ONE ? 1 : 0, count_one, NULL),
+          "each");
+    return true;
+}
+
 static const struct bench_peer peer = {
     .name = "vivero",
     .open = open_pool,
@@ -106,6 +125,7 @@ static const struct bench_peer peer = {
     .submit_batch = submit_batch,
     .call = call,
     .call_here = call,
+    .each = each,
 };
 
 int main(int count, char **values)

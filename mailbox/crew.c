@@ -46,8 +46,9 @@
 #define SIBLING_FIRST_TURNS 61u
 /* And so often at its pool lane before its own. */
 #define POOL_FIRST_TURNS 8u
-/* About a microsecond. */
+/* About a microsecond, after so many casts in a row. */
 #define LET_FILL_PAUSES 64u
+#define LET_FILL_CASTS 4u
 
 /* ---- Life ------------------------------------------------------------------- */
 
@@ -90,8 +91,8 @@ int vv_crew_make_seat(struct vv_crew *crew, uint32_t mailbox_depth,
 
     VV_ASSERT(vv_crew_used(crew) < crew->seats_max);
     if (fresh == NULL || mailbox == NULL ||
-        vv_mailbox_init(mailbox, mailbox_depth, &crew->space,
-                        crew->account) != VIVERO_OK) {
+        vv_mailbox_init(mailbox, mailbox_depth, &crew->space, crew->account) !=
+            VIVERO_OK) {
         vv_release(crew->account, mailbox, sizeof(*mailbox), VV_CACHELINE);
         vv_release(crew->account, fresh, sizeof(*fresh), VV_CACHELINE);
         return VIVERO_E_NO_MEMORY;
@@ -285,8 +286,7 @@ static bool take_from_own(struct vv_seat *seat, struct vv_message *message)
 {
     enum vv_lane first =
         seat->turns % POOL_FIRST_TURNS == 0 ? VV_LANE_POOL : VV_LANE_OWN;
-    enum vv_lane second =
-        first == VV_LANE_POOL ? VV_LANE_OWN : VV_LANE_POOL;
+    enum vv_lane second = first == VV_LANE_POOL ? VV_LANE_OWN : VV_LANE_POOL;
 
     return vv_mailbox_take(seat->mailbox, first, message) ||
            vv_mailbox_take(seat->mailbox, second, message);
@@ -315,7 +315,7 @@ bool vv_crew_take(struct vv_seat *seat, struct vv_message *message)
             take_from_siblings(seat, message);
     if (found) {
         seat->fruitless = 0;
-        seat->let_fill = message->reply == NULL;
+        seat->casts = message->reply == NULL ? seat->casts + 1 : 0;
         found_work(seat);
     }
     return found;
@@ -426,8 +426,7 @@ static bool sleep_in(struct vv_seat *seat, int64_t deadline_ns)
 
     for (;;) {
         /* sync(seat.park): what was done in our place, and how we wake. */
-        uint32_t how =
-            atomic_load_explicit(&seat->park, memory_order_acquire);
+        uint32_t how = atomic_load_explicit(&seat->park, memory_order_acquire);
 
         if (how != 0) {
             seat->searching = how == AWAKE_AS_SEARCHER;
@@ -442,12 +441,11 @@ static bool sleep_in(struct vv_seat *seat, int64_t deadline_ns)
     }
 }
 
-/* The lanes ran dry while casts were coming. Looking at once would take every
- * cell from its producer's cache the moment it is written, one by one; a moment
- * later there are many. Nobody waits for a cast. */
-static void let_fill(struct vv_seat *seat)
+/* The lanes ran dry while casts were coming one after another. Looking at once
+ * would take every cell from its producer's cache the moment it is written, one
+ * by one; a moment later there are many. Nobody waits for a cast. */
+static void let_fill(void)
 {
-    seat->let_fill = false;
     for (uint32_t i = 0; i < LET_FILL_PAUSES; i++) {
         vv_cpu_relax();
     }
@@ -461,8 +459,7 @@ static void give_way(struct vv_seat *seat)
     if (seat->fruitless % 4096 == 0) {
         _Atomic uint32_t nobody = 0;
 
-        (void)vv_park(&nobody, 0,
-                      vivero_now() + VIVERO_MICROSECONDS(50));
+        (void)vv_park(&nobody, 0, vivero_now() + VIVERO_MICROSECONDS(50));
     } else if (seat->fruitless % 32 == 0) {
         vv_cpu_yield();
     }
@@ -472,8 +469,11 @@ bool vv_crew_rest(struct vv_seat *seat, int64_t deadline_ns)
 {
     struct vv_crew *crew = seat->crew;
 
-    if (seat->let_fill && crew->spin.limit_ns > 0) {
-        let_fill(seat);
+    uint32_t casts = seat->casts;
+
+    seat->casts = 0;
+    if (casts >= LET_FILL_CASTS && crew->spin.limit_ns > 0) {
+        let_fill();
         return true;
     }
     if (!seat->searching && !is_suspended(crew)) {
@@ -576,8 +576,8 @@ uint64_t vv_crew_accepted(const struct vv_crew *crew)
     for (uint32_t i = 0; i < used; i++) {
         sum += vv_mailbox_accepted(crew->seats[i]->mailbox);
         /* sync(crew.lent): seq_cst, see count_lent(). */
-        sum += atomic_load_explicit(&crew->seats[i]->lent,
-                                    memory_order_seq_cst);
+        sum +=
+            atomic_load_explicit(&crew->seats[i]->lent, memory_order_seq_cst);
     }
     return sum;
 }

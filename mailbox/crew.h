@@ -21,8 +21,8 @@ struct vv_crew;
 
 /* What a worker waits for while it is in a call. Guarded by the waits mutex. */
 struct vv_wait {
-    struct vv_crew *crew; /* NULL: it does not wait */
-    uint32_t index;       /* of the seat, or VV_ANY_SEAT */
+    struct vv_crew *crew;   /* NULL: it does not wait */
+    uint32_t index;         /* of the seat, or VV_ANY_SEAT */
     struct vv_reply *reply; /* NULL: nothing but that seat can end the wait */
     uint32_t generation;    /* of reply */
 };
@@ -43,7 +43,7 @@ struct vv_seat {
     /* owner only */
     uint32_t turns;
     uint32_t fruitless; /* rests in a row that ended at once */
-    bool let_fill;      /* the last message was a cast: more may follow */
+    uint32_t casts;     /* taken in a row since the last rest */
     bool searching;
     /* guarded by the waits mutex */
     struct vv_wait wait;
@@ -64,7 +64,7 @@ struct vv_crew {
     _Atomic uint32_t size;      /* seats 0..size-1 are sent to */
     _Atomic uint32_t suspended; /* messages stay where they are */
     _Atomic uint32_t quiet_watchers;
-    _Atomic uint32_t quiet;     /* sequence: something came to rest */
+    _Atomic uint32_t quiet; /* sequence: something came to rest */
     /* atomic; written when workers sleep and wake */
     struct vv_idle_set idle;
     VV_CACHELINE_ALIGNED _Atomic uint32_t searcher; /* seat + 1; 0: nobody */

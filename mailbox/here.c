@@ -112,8 +112,8 @@ bool vv_here_somebody_inside(const void *object)
     for (struct vv_here *here = list; here != NULL && !found;
          here = here->next) {
         /* sync(here.inside): after this the object may be freed. */
-        found = atomic_load_explicit(&here->inside, memory_order_acquire) ==
-                object;
+        found =
+            atomic_load_explicit(&here->inside, memory_order_acquire) == object;
     }
     vv_mutex_unlock(&list_lock);
     return found;

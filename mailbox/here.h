@@ -14,16 +14,17 @@ struct vivero_entity;
 /* What the library keeps for each thread that calls it. */
 struct vv_here {
     /* atomic: read by whoever wants to free what it points to */
-    _Atomic(const void *) inside;  /* the object this thread is in the middle
+    _Atomic(const void *) inside; /* the object this thread is in the middle
                                       of calling; NULL: none */
     /* owner thread only */
-    struct vivero_entity *worker;  /* the worker this thread runs; NULL: none */
-    struct vv_reply *replies;      /* cache of free reply slots */
+    struct vivero_entity *worker; /* the worker this thread runs; NULL: none */
+    struct vv_reply *replies;     /* cache of free reply slots */
     uint32_t reply_count;
-    uint32_t epoch;                /* of the depot the cache came from */
-    uint32_t sticky;               /* where it put its last message */
-    uint32_t spin_permille;        /* how much of the allowed spinning paid off
+    uint32_t epoch;         /* of the depot the cache came from */
+    uint32_t sticky;        /* where it put its last message */
+    uint32_t spin_permille; /* how much of the allowed spinning paid off
                                       lately */
+    uint32_t spin_skips;
     uint64_t random;
     struct vivero_exit last_exit;
     /* guarded by the list's mutex */

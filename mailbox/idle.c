@@ -15,17 +15,16 @@ int vv_idle_init(struct vv_idle_set *set, uint32_t seats,
 {
     set->count = (seats + 63) / 64;
     /* Whole lines: its neighbours are not written by waking threads. */
-    set->words = vv_allocate(account,
-                             (set->count * sizeof(*set->words) + 63) / 64 * 64,
-                             VV_CACHELINE);
+    set->words =
+        vv_allocate(account, (set->count * sizeof(*set->words) + 63) / 64 * 64,
+                    VV_CACHELINE);
     return set->words != NULL ? VIVERO_OK : VIVERO_E_NO_MEMORY;
 }
 
 void vv_idle_fini(struct vv_idle_set *set, struct vv_account *account)
 {
     vv_release(account, set->words,
-               (set->count * sizeof(*set->words) + 63) / 64 * 64,
-               VV_CACHELINE);
+               (set->count * sizeof(*set->words) + 63) / 64 * 64, VV_CACHELINE);
     set->words = NULL;
 }
 
@@ -52,7 +51,6 @@ bool vv_idle_clear(struct vv_idle_set *set, uint32_t seat)
 bool vv_idle_is_set(const struct vv_idle_set *set, uint32_t seat)
 {
     /* sync(idle.word): seq_cst, see above. */
-    return (atomic_load_explicit(&set->words[seat / 64],
-                                 memory_order_seq_cst) &
+    return (atomic_load_explicit(&set->words[seat / 64], memory_order_seq_cst) &
             bit(seat)) != 0;
 }

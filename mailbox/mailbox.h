@@ -60,11 +60,7 @@ struct vv_mailbox {
     struct vv_account *account;
 };
 
-enum vv_put {
-    VV_PUT_OK,
-    VV_PUT_FULL,
-    VV_PUT_CLOSED
-};
+enum vv_put { VV_PUT_OK, VV_PUT_FULL, VV_PUT_CLOSED };
 
 /* It starts closed. */
 int vv_mailbox_init(struct vv_mailbox *mailbox, uint32_t depth,
@@ -103,8 +99,7 @@ uint32_t vv_mailbox_flush_lane(struct vv_mailbox *mailbox, enum vv_lane lane,
                                int result, const struct vivero_exit *exit,
                                enum vv_settled how);
 /* Cancel all that were sent by owner. Returns how many. */
-uint32_t vv_mailbox_cancel_owner(struct vv_mailbox *mailbox,
-                                 const void *owner);
+uint32_t vv_mailbox_cancel_owner(struct vv_mailbox *mailbox, const void *owner);
 
 /* A queued message became a tombstone: its room is free. */
 void vv_mailbox_credit(struct vv_mailbox *mailbox, enum vv_settled how);

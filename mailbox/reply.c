@@ -213,8 +213,8 @@ static void add_chunk_locked(struct vv_reply *chunk)
 /* The allocator may be the user's: not under the lock. */
 static bool add_chunk(void)
 {
-    struct vv_reply *chunk = vv_allocate(
-        NULL, CHUNK_SLOTS * sizeof(struct vv_reply), VV_CACHELINE);
+    struct vv_reply *chunk =
+        vv_allocate(NULL, CHUNK_SLOTS * sizeof(struct vv_reply), VV_CACHELINE);
     bool added = false;
 
     if (chunk == NULL) {
@@ -342,8 +342,8 @@ void vv_reply_give_box(struct vv_reply *reply, struct vv_box *box)
 
 struct vv_box *vv_box_new(size_t size, struct vv_account *account)
 {
-    struct vv_box *box = vv_allocate(account, sizeof(*box) + size,
-                                     _Alignof(max_align_t));
+    struct vv_box *box =
+        vv_allocate(account, sizeof(*box) + size, _Alignof(max_align_t));
 
     if (box != NULL) {
         box->account = account;
@@ -632,8 +632,8 @@ void vv_reply_default(struct vv_debts *debts, int result,
         vv_mutex_lock(&depot_lock);
         reply = debts->first;
         if (reply != NULL) {
-            mine = collect_locked(reply, generation_of(load_word(reply)),
-                                  &whose);
+            mine =
+                collect_locked(reply, generation_of(load_word(reply)), &whose);
         }
         vv_mutex_unlock(&depot_lock);
         if (reply == NULL) {
@@ -658,8 +658,8 @@ bool vv_reply_fence(struct vivero_reply_token token, int result)
         word = load_word(reply);
         while (!mine && generation_of(word) == token.generation &&
                state_of(word) == RUNNING) {
-            mine = step(reply, &word,
-                        (word & ~STATE_MASK) | (uint32_t)SETTLING);
+            mine =
+                step(reply, &word, (word & ~STATE_MASK) | (uint32_t)SETTLING);
         }
     }
     vv_mutex_unlock(&depot_lock);

@@ -33,20 +33,20 @@ void vv_box_free(struct vv_box *box);
 
 struct vv_reply {
     VV_CACHELINE_ALIGNED _Atomic uint32_t word; /* generation, parked, state */
-    int32_t result;             /* of the call; valid when done */
-    uint32_t index;             /* in the directory; fixed */
+    int32_t result; /* of the call; valid when done */
+    uint32_t index; /* in the directory; fixed */
     uint32_t out_size;
-    int64_t deadline_ns;        /* VIVERO_FOREVER: none */
+    int64_t deadline_ns; /* VIVERO_FOREVER: none */
     const void *owner;
     _Atomic(struct vv_mailbox *) mailbox; /* where it is queued: its credit */
     _Atomic(struct vv_box *) box; /* its arguments while it is queued; whoever
                                      ends that frees or takes them */
-    void *out_box;              /* answers that do not fit; NULL: in out */
+    void *out_box;                /* answers that do not fit; NULL: in out */
     _Alignas(max_align_t) unsigned char out[VV_REPLY_INLINE];
-    struct vivero_exit exit;    /* valid when done and result is DOWN */
-    struct vv_reply *next;      /* in a free list, or of the same debtor */
+    struct vivero_exit exit; /* valid when done and result is DOWN */
+    struct vv_reply *next;   /* in a free list, or of the same debtor */
     struct vv_reply *previous;
-    struct vv_debts *debts;     /* guarded by the depot's mutex */
+    struct vv_debts *debts; /* guarded by the depot's mutex */
 };
 
 /* The answers one worker owes; zeroed: none. Guarded by the depot's mutex. */
@@ -113,8 +113,7 @@ void vv_reply_bury(struct vv_reply *reply);
 /* For compaction and deadlock search. May be stale at once. */
 bool vv_reply_is_tombstone(const struct vv_reply *reply);
 /* Queued or running: only a worker can answer it. */
-bool vv_reply_is_with_worker(const struct vv_reply *reply,
-                             uint32_t generation);
+bool vv_reply_is_with_worker(const struct vv_reply *reply, uint32_t generation);
 uint32_t vv_reply_generation(const struct vv_reply *reply);
 
 /* Give a thread's cached slots back to the depot. */

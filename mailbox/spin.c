@@ -5,7 +5,7 @@
  * there in a tenth of one. But a thread that looks in vain takes the CPU from
  * the one it waits for. So looking is short, gives way between its bursts, and
  * adapts: its share of the allowed time grows when it paid off and shrinks, to
- * a fiftieth, when it did not. */
+ * a fiftieth now and then, when it did not. */
 #include "mailbox/spin.h"
 
 #include <vivero/time.h>
@@ -14,6 +14,8 @@
 #include "os/cpu.h"
 
 #define PERMILLE_MIN 20u
+/* At the minimum even that is tried only so often. */
+#define PROBE_EVERY 16u
 #define PERMILLE_MAX 1000u
 
 static bool look(const struct vv_spin *spin, int64_t until,
@@ -44,7 +46,8 @@ bool vv_spin_until(const struct vv_spin *spin, bool (*ready)(void *ctx),
     if (ready(ctx)) {
         return true;
     }
-    if (spin->limit_ns <= 0) {
+    if (spin->limit_ns <= 0 || (here->spin_permille == PERMILLE_MIN &&
+                                ++here->spin_skips % PROBE_EVERY != 0)) {
         return false;
     }
     budget = spin->limit_ns * (int64_t)here->spin_permille / PERMILLE_MAX;

@@ -29,17 +29,18 @@ struct path {
 
 static bool is_free(const struct vv_seat *seat)
 {
-    return !seat->absent &&
-           (seat->wait.crew == NULL || (seat->wait.reply != NULL &&
-            !vv_reply_is_with_worker(seat->wait.reply, seat->wait.generation)));
+    return !seat->absent && (seat->wait.crew == NULL ||
+                             (seat->wait.reply != NULL &&
+                              !vv_reply_is_with_worker(seat->wait.reply,
+                                                       seat->wait.generation)));
 }
 
 /* Meet the seats a wait is for. True: one of them is free. */
 static bool meet(const struct vv_wait *wait, struct path *path)
 {
     uint32_t first = wait->index == VV_ANY_SEAT ? 0 : wait->index;
-    uint32_t end = wait->index == VV_ANY_SEAT ? vv_crew_used(wait->crew)
-                                              : wait->index + 1;
+    uint32_t end =
+        wait->index == VV_ANY_SEAT ? vv_crew_used(wait->crew) : wait->index + 1;
 
     for (uint32_t i = first; i < end; i++) {
         struct vv_seat *seat = vv_crew_seat(wait->crew, i);

@@ -32,6 +32,17 @@ static inline void vv_cpu_relax(void)
 #endif
 }
 
+/* Ask for a cache line that is about to be written. The compiler's own prefetch
+ * asks for a readable copy only, unless told of the very CPU. */
+static inline void vv_cpu_prefetch_write(const void *address)
+{
+#if defined(__x86_64__)
+    __asm__ volatile("prefetchw %0" : : "m"(*(const char *)address));
+#else
+    __builtin_prefetch(address, 1, 3);
+#endif
+}
+
 /* Let another thread have this CPU. */
 void vv_cpu_yield(void);
 

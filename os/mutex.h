@@ -14,7 +14,10 @@ struct vv_mutex {
 };
 
 /* For mutexes of static storage. */
-#define VV_MUTEX_INIT(rank_) {PTHREAD_MUTEX_INITIALIZER, (rank_)}
+#define VV_MUTEX_INIT(rank_)                                                   \
+    {                                                                          \
+        PTHREAD_MUTEX_INITIALIZER, (rank_)                                     \
+    }
 
 void vv_mutex_init(struct vv_mutex *mutex, enum vv_lock_rank rank);
 void vv_mutex_fini(struct vv_mutex *mutex);

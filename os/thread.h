@@ -12,20 +12,31 @@ struct vv_thread_options {
     size_t stack_size;    /* 0: 256 KiB; raised to the system's minimum */
     const uint16_t *cpus; /* CPUs it may run on; NULL: the creator's */
     size_t cpu_count;
-    int policy;           /* SCHED_...; 0: the creator's */
+    int policy; /* SCHED_...; 0: the creator's */
     int priority;
-};
-
-struct vv_thread {
-    pthread_t id;
 };
 
 typedef void vv_thread_fn(void *ctx);
 
+#define VV_THREAD_NAME_SIZE 16
+
+/* Stays where it is until the thread has been joined, or, once detached, for as
+ * long as the thread may run: a thread is started without memory of its own. */
+struct vv_thread {
+    pthread_t id;
+    vv_thread_fn *run;
+    void *ctx;
+    const uint16_t *cpus;
+    size_t cpu_count;
+    int policy;
+    int priority;
+    char name[VV_THREAD_NAME_SIZE]; /* "": the creator's */
+};
+
 /* Start a thread: all asynchronous signals blocked from its first instruction,
  * SIGSEGV, SIGBUS, SIGFPE, SIGILL, SIGABRT, SIGTRAP and SIGSYS left alone; a
  * guard of 64 KiB. Affinity, policy and the name are soft: a refusal is
- * logged (component "os") and the thread goes on. options is not kept.
+ * logged (component "os") and the thread goes on. Of options only cpus is kept.
  * Errors: VIVERO_E_LIMIT (EAGAIN), VIVERO_E_NO_MEMORY, VIVERO_E_INVALID. */
 int vv_thread_start(struct vv_thread *thread,
                     const struct vv_thread_options *options, vv_thread_fn *run,

@@ -7,10 +7,13 @@ pool_libpool_la_SOURCES = \
 	%D%/pool_private.h \
 	%D%/pool.c \
 	%D%/pool_call.c \
+	%D%/pool_send.h \
 	%D%/pool_control.c \
+	%D%/pool_each.c \
 	%D%/pool_keeper.c \
 	%D%/pool_pick.c \
 	%D%/pool_resize.c \
+	%D%/pool_send.c \
 	%D%/pool_snapshot.c
 
 viveroinclude_HEADERS += \

@@ -23,8 +23,6 @@
  *           are joined; 7 callers that were inside have left. A worker that
  *           somebody tries to start in between is refused by decide().
  * Rejected. Counting users of the handle: two contended writes per message. */
-#include "pool/pool_private.h"
-
 #include <vivero/error.h>
 
 #include "base/check.h"
@@ -33,6 +31,7 @@
 #include "os/clock.h"
 #include "os/cpu.h"
 #include "os/thread.h"
+#include "pool/pool_private.h"
 
 #include <stdio.h>
 #include <string.h>
@@ -72,8 +71,7 @@ static int take_handle(struct vv_pool *pool)
 
     vv_mutex_lock(&handles_lock);
     for (uint32_t i = 0; i < HANDLES_MAX && error != VIVERO_OK; i++) {
-        struct vivero_pool *handle =
-            &handles[(next_handle + i) % HANDLES_MAX];
+        struct vivero_pool *handle = &handles[(next_handle + i) % HANDLES_MAX];
 
         if (vv_pool_of(handle) == NULL) {
             next_handle = (next_handle + i + 1) % HANDLES_MAX;
@@ -201,8 +199,8 @@ uint32_t vv_pool_flush(struct vv_pool *pool, int result,
     uint32_t count = 0;
 
     for (uint32_t i = 0; i < used; i++) {
-        count += vv_mailbox_flush(vv_crew_seat(&pool->crew, i)->mailbox,
-                                  result, exit, how);
+        count += vv_mailbox_flush(vv_crew_seat(&pool->crew, i)->mailbox, result,
+                                  exit, how);
     }
     vv_crew_poke_quiet(&pool->crew);
     return count;
@@ -259,10 +257,10 @@ static bool fill_sizes(struct vivero_pool_options *options)
     uint32_t cpus = vv_cpu_usable();
 
     if (options->workers == 0) {
-        options->workers = options->workers_max > 0 &&
-                                   options->workers_max < cpus
-                               ? options->workers_max
-                               : cpus;
+        options->workers =
+            options->workers_max > 0 && options->workers_max < cpus
+                ? options->workers_max
+                : cpus;
     }
     set_default_u32(&options->workers_max,
                     options->workers > WORKERS_MAX_DEFAULT
@@ -365,8 +363,7 @@ static int copy_borrowed(struct vv_pool *pool)
     }
     memcpy(name, options->thread_name, name_size);
     if (options->cpu_count > 0) {
-        cpus = vv_allocate(&pool->account,
-                           options->cpu_count * sizeof(*cpus),
+        cpus = vv_allocate(&pool->account, options->cpu_count * sizeof(*cpus),
                            _Alignof(uint16_t));
         if (cpus == NULL) {
             vv_release(&pool->account, name, name_size, 1);
@@ -385,8 +382,7 @@ static void release_borrowed(struct vv_pool *pool)
     struct vivero_pool_options *options = &pool->options;
 
     vv_release(&pool->account, (void *)(uintptr_t)options->cpus,
-               options->cpu_count * sizeof(*options->cpus),
-               _Alignof(uint16_t));
+               options->cpu_count * sizeof(*options->cpus), _Alignof(uint16_t));
     vv_release(&pool->account, (void *)(uintptr_t)options->thread_name,
                strlen(options->thread_name) + 1, 1);
 }
@@ -457,8 +453,8 @@ static int open_parts(struct vv_pool *pool)
     if (error != VIVERO_OK) {
         return error;
     }
-    pool->children = vv_allocate(&pool->account, children_size(pool),
-                                 _Alignof(max_align_t));
+    pool->children =
+        vv_allocate(&pool->account, children_size(pool), _Alignof(max_align_t));
     error = pool->children == NULL
                 ? VIVERO_E_NO_MEMORY
                 : vv_crew_init(&pool->crew, pool->options.workers_max, &spin,
@@ -532,8 +528,8 @@ static void free_pool(struct vv_pool *pool)
 void vv_pool_release(struct vv_pool *pool)
 {
     /* sync(pool.references): the last one sees what the others did. */
-    if (atomic_fetch_sub_explicit(&pool->references, 1,
-                                  memory_order_acq_rel) == 1) {
+    if (atomic_fetch_sub_explicit(&pool->references, 1, memory_order_acq_rel) ==
+        1) {
         if (pool->supervised) {
             vv_supervisor_close(&pool->supervisor);
         }
@@ -666,8 +662,8 @@ static bool wait_until_gone(struct vv_pool *pool, int64_t deadline_ns)
 
 static void stop_workers(struct vv_pool *pool)
 {
-    vv_supervisor_tell(&pool->supervisor, &pool->stop_notice, 0,
-                       VV_EVENT_STOP, NULL);
+    vv_supervisor_tell(&pool->supervisor, &pool->stop_notice, 0, VV_EVENT_STOP,
+                       NULL);
     for (uint32_t i = 0; i < pool->options.workers_max; i++) {
         /* A worker that lingers after a resize is told by nobody else. */
         if (pool->children[i].worker != NULL) {
@@ -696,9 +692,8 @@ static void abandon(struct vv_pool *pool, uint32_t index)
     }
     vv_log(VIVERO_LOG_ERROR, "pool", pool->name, NULL, 0,
            "worker %u did not end in time and was abandoned", index + 1);
-    vv_supervisor_tell(&pool->supervisor,
-                       &child->notices[VV_NOTICE_SELF], index,
-                       VV_EVENT_FINISHED, NULL);
+    vv_supervisor_tell(&pool->supervisor, &child->notices[VV_NOTICE_SELF],
+                       index, VV_EVENT_FINISHED, NULL);
 }
 
 /* Whether a thread runs the worker. Nothing is started any more, and one that

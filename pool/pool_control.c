@@ -3,13 +3,12 @@
  *
  * A drain closes the mailboxes first, so that what is to be done is a fixed
  * amount; then it waits for rest; what is left at the deadline is cancelled. */
-#include "pool/pool_private.h"
-
 #include <vivero/error.h>
 
 #include "base/log.h"
 #include "os/clock.h"
 #include "os/thread.h"
+#include "pool/pool_private.h"
 
 /* ---- Cancelling ------------------------------------------------------------------------ */
 
@@ -38,8 +37,7 @@ int vivero_pool_cancel_owner(struct vivero_pool *handle, const void *owner)
     uint32_t count = 0;
 
     for (uint32_t i = 0; i < used && owner != NULL; i++) {
-        count += vv_mailbox_cancel_owner(vv_crew_seat(crew, i)->mailbox,
-                                         owner);
+        count += vv_mailbox_cancel_owner(vv_crew_seat(crew, i)->mailbox, owner);
     }
     vv_crew_poke_quiet(crew);
     vv_pool_leave(&visit);
@@ -86,8 +84,7 @@ static int wait_idle(const struct vv_pool_visit *visit, int64_t timeout_ns)
 
 int vivero_pool_wait_idle(struct vivero_pool *handle, int64_t timeout_ns)
 {
-    struct vv_pool_visit visit =
-        vv_pool_enter(handle, "vivero_pool_wait_idle");
+    struct vv_pool_visit visit = vv_pool_enter(handle, "vivero_pool_wait_idle");
     int error;
 
     vv_pool_refuse_own_threads(&visit, "vivero_pool_wait_idle");
@@ -156,13 +153,12 @@ static int drain(const struct vv_pool_visit *visit, int64_t timeout_ns,
     if (error != VIVERO_OK && error != VIVERO_E_TIMED_OUT) {
         return error;
     }
-    report->cancelled = vv_pool_flush(pool, VIVERO_E_CANCELLED, NULL,
-                                      VV_SETTLED_CANCELLED);
+    report->cancelled =
+        vv_pool_flush(pool, VIVERO_E_CANCELLED, NULL, VV_SETTLED_CANCELLED);
     report->done = finished(&pool->crew) - before;
     report->stragglers = busy_workers(pool);
-    return report->cancelled > 0 || report->stragglers > 0
-               ? VIVERO_E_TIMED_OUT
-               : VIVERO_OK;
+    return report->cancelled > 0 || report->stragglers > 0 ? VIVERO_E_TIMED_OUT
+                                                           : VIVERO_OK;
 }
 
 int vivero_pool_drain(struct vivero_pool *handle, int64_t timeout_ns,

@@ -11,12 +11,11 @@
  *      it is free, so a resize that fills it again opens it last.
  * Locks.    The pool's lock for the children's fields; never over an operation
  *           that can call the user. */
-#include "pool/pool_private.h"
-
 #include <vivero/error.h>
 
 #include "base/check.h"
 #include "base/log.h"
+#include "pool/pool_private.h"
 
 #include <stdio.h>
 
@@ -160,8 +159,7 @@ static void refused(void *ctx, uint32_t index, bool starved,
  * others' share stays for its siblings. */
 static void close_seat(struct vv_pool *pool, uint32_t index)
 {
-    struct vv_mailbox *mailbox =
-        vv_crew_seat(&pool->crew, index)->mailbox;
+    struct vv_mailbox *mailbox = vv_crew_seat(&pool->crew, index)->mailbox;
 
     vv_mailbox_close(mailbox);
     (void)vv_mailbox_flush_lane(mailbox, VV_LANE_OWN, VIVERO_E_GONE, NULL,
@@ -276,8 +274,7 @@ static void gave_up(void *ctx, uint32_t index, const struct vivero_exit *exit)
     pool->last_failure = *exit;
     (void)vv_pool_advance(pool, VV_POOL_DOWN);
     vv_pool_close_mailboxes(pool);
-    (void)vv_pool_flush(pool, VIVERO_E_DOWN, &pool->down_exit,
-                        VV_SETTLED_DEAD);
+    (void)vv_pool_flush(pool, VIVERO_E_DOWN, &pool->down_exit, VV_SETTLED_DEAD);
     vv_log(VIVERO_LOG_ERROR, "pool", pool->name, NULL, 0,
            "worker %u failed once too often, the pool goes down", index + 1);
 }
@@ -303,10 +300,9 @@ static void down(void *ctx)
     vv_crew_poke_quiet(&pool->crew);
 }
 
-const struct vv_supervisor_ops vv_pool_supervisor_ops = {
-    .start = start,
-    .stop = stop,
-    .refused = refused,
-    .noticed = noticed,
-    .gave_up = gave_up,
-    .down = down};
+const struct vv_supervisor_ops vv_pool_supervisor_ops = {.start = start,
+                                                         .stop = stop,
+                                                         .refused = refused,
+                                                         .noticed = noticed,
+                                                         .gave_up = gave_up,
+                                                         .down = down};

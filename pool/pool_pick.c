@@ -5,11 +5,10 @@
  * one of the sizes's seats by jump hashing: growing by one moves 1/n of the keys
  * and all of them to the new worker. A seat whose worker halted for good passes
  * its keys on to the others, evenly: the hash is drawn again. */
-#include "pool/pool_private.h"
-
 #include <vivero/error.h>
 
 #include "base/hash.h"
+#include "pool/pool_private.h"
 
 #include <string.h>
 
@@ -39,8 +38,7 @@ static uint32_t seat_of_hash(const struct vv_pool *pool, uint64_t hash)
 static uint64_t operation_hash(const struct vivero_operation *operation,
                                const void *in)
 {
-    uint64_t hash =
-        vv_hash_bytes(operation->name, strlen(operation->name), 0);
+    uint64_t hash = vv_hash_bytes(operation->name, strlen(operation->name), 0);
 
     return operation->key_size > 0
                ? vv_hash_bytes(in, operation->key_size, hash)
@@ -51,8 +49,8 @@ static uint64_t operation_hash(const struct vivero_operation *operation,
 static uint64_t next_random(struct vv_pool *pool)
 {
     /* relaxed: only that no two get the same. */
-    uint64_t turn = atomic_fetch_add_explicit(&pool->random_picks, 1,
-                                              memory_order_relaxed);
+    uint64_t turn =
+        atomic_fetch_add_explicit(&pool->random_picks, 1, memory_order_relaxed);
     uint64_t state = pool->options.seed + turn * UINT64_C(0x9e3779b97f4a7c15);
 
     return vv_random_next(&state);

@@ -47,9 +47,9 @@ struct vv_pool_child {
     enum vv_post post;
     bool open_to_threads; /* own_threads: it waits for a thread to run it */
     bool has_carrier;
-    bool spoken_for;    /* VV_NOTICE_SELF is under way; supervisor only */
-    bool asked;         /* VV_NOTICE_OWNER is under way */
-    int error;          /* of its refused start */
+    bool spoken_for; /* VV_NOTICE_SELF is under way; supervisor only */
+    bool asked;      /* VV_NOTICE_OWNER is under way */
+    int error;       /* of its refused start */
 };
 
 struct vv_pool {
@@ -74,8 +74,8 @@ struct vv_pool {
     struct vv_mutex lock;
     struct vv_cond changed;
     bool resizing;
-    bool stop_heard;         /* nothing is started any more */
-    bool gone;               /* the supervisor has left */
+    bool stop_heard; /* nothing is started any more */
+    bool gone;       /* the supervisor has left */
     bool gave_up;
     struct vivero_exit down_exit; /* written once, before phase DOWN */
     struct vivero_exit last_failure;
@@ -138,7 +138,7 @@ uint32_t vv_pool_flush(struct vv_pool *pool, int result,
 
 /* Where one message goes. */
 struct vv_route {
-    uint32_t seat;     /* VV_ANY_SEAT: any that is free */
+    uint32_t seat; /* VV_ANY_SEAT: any that is free */
     enum vv_lane lane;
 };
 

@@ -10,12 +10,11 @@
  *           on the supervisor's thread, we wait for what it reports.
  * Failure.  A worker that cannot be started ends the growing there: the size is
  *           what is up without a gap, the rest is taken back. */
-#include "pool/pool_private.h"
-
 #include <vivero/error.h>
 
 #include "base/check.h"
 #include "os/thread.h"
+#include "pool/pool_private.h"
 
 #include <pthread.h>
 
@@ -53,9 +52,8 @@ static void ask(struct vv_pool *pool, uint32_t index, enum vv_event_kind event)
     }
     if (!pool->gone) {
         child->asked = true;
-        vv_supervisor_tell(&pool->supervisor,
-                           &child->notices[VV_NOTICE_OWNER], index, event,
-                           NULL);
+        vv_supervisor_tell(&pool->supervisor, &child->notices[VV_NOTICE_OWNER],
+                           index, event, NULL);
     }
     vv_mutex_unlock(&pool->lock);
 }

@@ -7,12 +7,11 @@
  * one is left alone.
  *
  * The picture is one block: the struct, the workers, their texts. */
-#include "pool/pool_private.h"
-
 #include <vivero/error.h>
 
 #include "os/cpu.h"
 #include "os/thread.h"
+#include "pool/pool_private.h"
 
 #include <inttypes.h>
 #include <string.h>
@@ -131,8 +130,8 @@ static void picture_workers(struct vv_pool *pool, struct picture *picture)
 static struct picture *new_picture(const struct vv_pool *pool)
 {
     uint32_t count = vv_crew_used(&pool->crew);
-    size_t head = sizeof(struct picture) +
-                  count * sizeof(struct vivero_worker_snapshot);
+    size_t head =
+        sizeof(struct picture) + count * sizeof(struct vivero_worker_snapshot);
     size_t size = head + count * (size_t)TEXT_MAX;
     struct picture *picture;
 
@@ -211,8 +210,7 @@ static const char *plural(uint64_t count)
     return count == 1 ? "" : "s";
 }
 
-static void print_worker(const struct vivero_worker_snapshot *worker,
-                         FILE *out)
+static void print_worker(const struct vivero_worker_snapshot *worker, FILE *out)
 {
     (void)fprintf(out,
                   "  worker %" PRIu32 ": %s, %" PRIu64 " handled, %" PRIu64
@@ -245,13 +243,11 @@ int vivero_pool_print(struct vivero_pool *pool, FILE *out)
     }
     (void)fprintf(out,
                   "pool %s: %" PRIu32 " worker%s, %" PRIu64
-                  " accepted, %" PRIu64 " handled, %" PRIu64
-                  " failed, %" PRIu64 " queued, %" PRIu64
-                  " rejected, %" PRIu64 " restart%s\n",
-                  snapshot->name, snapshot->workers,
-                  plural(snapshot->workers), snapshot->accepted,
-                  snapshot->handled, snapshot->failed, snapshot->queued,
-                  snapshot->rejected, snapshot->restarts,
+                  " accepted, %" PRIu64 " handled, %" PRIu64 " failed, %" PRIu64
+                  " queued, %" PRIu64 " rejected, %" PRIu64 " restart%s\n",
+                  snapshot->name, snapshot->workers, plural(snapshot->workers),
+                  snapshot->accepted, snapshot->handled, snapshot->failed,
+                  snapshot->queued, snapshot->rejected, snapshot->restarts,
                   plural(snapshot->restarts));
     for (uint32_t i = 0; i < snapshot->worker_count; i++) {
         if (snapshot->worker[i].state != VIVERO_WORKER_ABSENT) {

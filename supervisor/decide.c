@@ -94,8 +94,7 @@ static size_t times_size(const struct vv_decide_options *options)
         options->intensity == 0) {
         return 0;
     }
-    return (size_t)budget_count(options) * options->intensity *
-           sizeof(int64_t);
+    return (size_t)budget_count(options) * options->intensity * sizeof(int64_t);
 }
 
 static struct vv_budget make_budget(const struct vv_decide *decide,
@@ -272,8 +271,8 @@ static void starved(struct step *step, uint32_t index)
         return;
     }
     start_at(step, index,
-             vv_backoff_delay(STARVED_BASE_NS, STARVED_MAX_NS,
-                              ++child->starved, &step->decide->random));
+             vv_backoff_delay(STARVED_BASE_NS, STARVED_MAX_NS, ++child->starved,
+                              &step->decide->random));
 }
 
 static void tick(struct step *step)
@@ -281,8 +280,7 @@ static void tick(struct step *step)
     for (uint32_t i = 0; i < step->decide->options.children_max; i++) {
         const struct vv_child *child = &step->decide->children[i];
 
-        if (child->phase == VV_CHILD_WAITING &&
-            child->due_ns <= step->now_ns) {
+        if (child->phase == VV_CHILD_WAITING && child->due_ns <= step->now_ns) {
             start(step, i);
         }
     }

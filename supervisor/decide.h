@@ -43,11 +43,11 @@ enum vv_child_phase {
 
 struct vv_child {
     enum vv_child_phase phase;
-    bool was_up;         /* a failing start is a restart that failed */
-    uint32_t in_a_row;   /* failures without a stable run between them */
-    uint32_t starved;    /* starts in a row refused for want of resources */
+    bool was_up;       /* a failing start is a restart that failed */
+    uint32_t in_a_row; /* failures without a stable run between them */
+    uint32_t starved;  /* starts in a row refused for want of resources */
     int64_t started_ns;
-    int64_t due_ns;      /* of WAITING */
+    int64_t due_ns; /* of WAITING */
     struct vv_budget own;
 };
 
@@ -79,7 +79,7 @@ struct vv_action {
 
 struct vv_decide_options {
     uint32_t children_max;
-    uint32_t intensity;     /* VV_INTENSITY_UNLIMITED: no bound */
+    uint32_t intensity; /* VV_INTENSITY_UNLIMITED: no bound */
     bool budget_per_child;
     int64_t period_ns;
     int64_t backoff_ns;

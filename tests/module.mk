@@ -39,6 +39,7 @@ test_programs = \
 	tests/integration/test_pool_close \
 	tests/integration/test_pool_control \
 	tests/integration/test_pool_deadlock \
+	tests/integration/test_pool_each \
 	tests/integration/test_pool_failure \
 	tests/integration/test_pool_halt \
 	tests/integration/test_pool_idle \

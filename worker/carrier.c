@@ -15,8 +15,6 @@
  * Sync.     worker.command: the owner's word; its attention or the futex says
  *           that there is one.
  * Rejected. Arming the recovery point for each message: 5 ns for nothing. */
-#include "worker/worker_private.h"
-
 #include <vivero/error.h>
 #include <vivero/time.h>
 
@@ -26,6 +24,7 @@
 #include "os/clock.h"
 #include "os/cpu.h"
 #include "os/park.h"
+#include "worker/worker_private.h"
 
 #include <stdio.h>
 #include <string.h>
@@ -214,8 +213,8 @@ static bool heed_attention(struct vivero_entity *worker)
 static void leave_for_good(struct vivero_entity *worker)
 {
     vv_mutex_lock(&worker->lock);
-    worker->leaving = worker->retire &&
-                      !vv_mailbox_has(worker->seat->mailbox, VV_LANE_OWN);
+    worker->leaving =
+        worker->retire && !vv_mailbox_has(worker->seat->mailbox, VV_LANE_OWN);
     vv_mutex_unlock(&worker->lock);
     if (worker->leaving) {
         end_with(worker, VIVERO_EXIT_SHUTDOWN);
@@ -232,17 +231,16 @@ static void linger(struct vivero_entity *worker)
     } else if (vv_mailbox_has(worker->seat->mailbox, VV_LANE_OWN)) {
         vv_cpu_yield(); /* its sender is still writing it */
     } else if (!vv_crew_wait_for_attention(
-                   worker->seat, vv_deadline_after(vivero_now(),
-                                                   worker->spec->linger_ns))) {
+                   worker->seat,
+                   vv_deadline_after(vivero_now(), worker->spec->linger_ns))) {
         leave_for_good(worker);
     }
 }
 
 static bool take(struct vivero_entity *worker)
 {
-    return worker->retiring
-               ? vv_crew_take_own(worker->seat, &worker->current)
-               : vv_crew_take(worker->seat, &worker->current);
+    return worker->retiring ? vv_crew_take_own(worker->seat, &worker->current)
+                            : vv_crew_take(worker->seat, &worker->current);
 }
 
 static __attribute__((noinline)) void loop(struct vivero_entity *worker)
@@ -273,8 +271,7 @@ static void log_end(const struct vivero_entity *worker)
 
     (void)snprintf(code, sizeof(code), "%d", worker->exit.code);
     vv_log(worker->final ? VIVERO_LOG_DEBUG : VIVERO_LOG_WARNING, "worker",
-           worker->name, fields, 3, "%s",
-           worker->final ? "ended" : "failed");
+           worker->name, fields, 3, "%s", worker->final ? "ended" : "failed");
 }
 
 /* Once abandoned a worker has no owner to tell anything. */

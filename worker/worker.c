@@ -17,14 +17,13 @@
  *           fenced.
  * Failure.  No memory for a large answer: the call is answered NO_MEMORY and its
  *           handler does not run. */
-#include "worker/worker_private.h"
-
 #include <vivero/error.h>
 #include <vivero/time.h>
 
 #include "base/check.h"
 #include "mailbox/here.h"
 #include "os/clock.h"
+#include "worker/worker_private.h"
 
 #include <pthread.h>
 #include <stdio.h>
@@ -293,8 +292,7 @@ static struct vivero_entity *step_in(struct vv_crew *crew, uint32_t index,
 }
 
 /* Leave it; the result of the call. */
-static int step_out(struct vivero_entity *worker, void *out,
-                    uint32_t out_size)
+static int step_out(struct vivero_entity *worker, void *out, uint32_t out_size)
 {
     struct vv_reply *reply = worker->inline_reply;
     int result = worker->result;
@@ -409,8 +407,10 @@ void vivero_exit(int code, const char *text)
 {
     struct vivero_entity *worker = running_here("vivero_exit");
 
-    VV_CHECK(worker->recovery != NULL, "vivero_exit() in worker %s, which is "
-             "not in a handler or in init", worker->name);
+    VV_CHECK(worker->recovery != NULL,
+             "vivero_exit() in worker %s, which is "
+             "not in a handler or in init",
+             worker->name);
     vv_exit_set(&worker->exit, VIVERO_EXIT_FAILED, code, text);
     worker->ends = true;
     siglongjmp(*worker->recovery, 1);
@@ -522,8 +522,7 @@ static enum vivero_worker_state state_of(struct vivero_entity *worker,
                                          bool busy)
 {
     /* relaxed: a picture, not an order. */
-    uint32_t phase =
-        atomic_load_explicit(&worker->phase, memory_order_relaxed);
+    uint32_t phase = atomic_load_explicit(&worker->phase, memory_order_relaxed);
 
     switch ((enum vv_worker_phase)phase) {
     case PHASE_STARTING:

@@ -35,31 +35,31 @@ struct vivero_entity {
     void *payload;
     /* who runs the worker: its carrier, or a borrower of its idle bit */
     struct vv_message current;
-    bool in_flight;           /* current has begun and is not settled */
-    bool inline_call;         /* current runs on its caller's thread */
-    bool ends;                /* the incarnation is over, for `exit` */
-    bool final;               /* and so is the worker */
-    bool owes_current;        /* current's answer became a debt */
+    bool in_flight;    /* current has begun and is not settled */
+    bool inline_call;  /* current runs on its caller's thread */
+    bool ends;         /* the incarnation is over, for `exit` */
+    bool final;        /* and so is the worker */
+    bool owes_current; /* current's answer became a debt */
     struct vivero_reply_token debt;
-    int result;               /* of current, once it is settled */
-    const void *inline_in;    /* of an inline call: the caller's own bytes */
+    int result;            /* of current, once it is settled */
+    const void *inline_in; /* of an inline call: the caller's own bytes */
     int64_t inline_deadline_ns;
     struct vv_reply *inline_reply; /* of an inline call answered later */
     struct vivero_exit exit;
-    sigjmp_buf *recovery;     /* where vivero_exit() goes */
-    void *out;                /* scratch, or larger memory of its own */
+    sigjmp_buf *recovery; /* where vivero_exit() goes */
+    void *out;            /* scratch, or larger memory of its own */
     size_t out_size;
     _Alignas(max_align_t) unsigned char scratch[VV_SCRATCH];
     struct vv_debts debts;
-    bool alive;               /* the payload is initialised */
-    bool retiring;            /* as far as it has noticed `retire` */
+    bool alive;    /* the payload is initialised */
+    bool retiring; /* as far as it has noticed `retire` */
     /* supervisor's thread, and open before it exists */
     struct vv_thread thread;
     bool has_thread;
     /* atomic */
     _Atomic uint32_t command;
     _Atomic uint32_t phase;
-    _Atomic uint64_t ticket;  /* sequence << 1 | busy */
+    _Atomic uint64_t ticket; /* sequence << 1 | busy */
     _Atomic int64_t busy_since_ns;
     _Atomic(const struct vivero_operation *) operation;
     _Atomic uint64_t running_reply; /* slot + 1 and generation; 0: none */
@@ -69,9 +69,9 @@ struct vivero_entity {
     /* guarded by lock */
     struct vv_mutex lock;
     enum vv_worker_fate fate;
-    bool lost_thread;         /* a handler ended it; its owner was told */
-    bool retire;              /* it should leave when it has nothing to do */
-    bool leaving;             /* and is past being called back */
+    bool lost_thread; /* a handler ended it; its owner was told */
+    bool retire;      /* it should leave when it has nothing to do */
+    bool leaving;     /* and is past being called back */
     struct vivero_exit last_exit;
 };
 

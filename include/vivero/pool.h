@@ -265,6 +265,20 @@ VIVERO_API VIVERO_MUST_USE int
 vivero_pool_broadcast(struct vivero_pool *pool,
                       const struct vivero_operation *operation, const void *in);
 
+/* Run fn(self, index, ctx) once for every index in 0..count-1, on as many workers
+ * as are free, and wait for all of them: a parallel loop. Each worker claims
+ * chunk indices at a time; 0: large chunks first, small ones at the end.
+ *
+ * A fn that fails its worker leaves the rest of that chunk undone; the other
+ * chunks are done all the same.
+ *
+ * Thread: any but a worker of this pool: DEADLOCK. Blocks: until all is done.
+ * Errors: as vivero_pool_call without FULL and TIMED_OUT; of several, one. */
+typedef void vivero_each_fn(struct vivero_self *self, size_t index, void *ctx);
+VIVERO_API VIVERO_MUST_USE int vivero_pool_each(struct vivero_pool *pool,
+                                                size_t count, size_t chunk,
+                                                vivero_each_fn *fn, void *ctx);
+
 /* ---- Cancelling what is still queued ----------------------------------- */
 
 /* One message. Its caller, if any, is answered CANCELLED.
