@@ -174,7 +174,8 @@ VIVERO_API void vivero_send_init(struct vivero_send *send);
 /* Stop the pool and free it. Queued messages are not handled: calls are
  * answered CLOSING. Running handlers may finish within shutdown_ns; a worker
  * that does not is abandoned: its thread goes on, is reported, and frees what
- * it needs when it returns at last.
+ * it needs when it returns at last. Using the handle afterwards is misuse, and
+ * noticed until tens of thousands of other pools have been opened.
  *
  * Thread: any but a worker of this pool (misuse). Blocks: up to shutdown_ns.
  * Errors: TIMED_OUT when a worker was abandoned; the pool is closed then, too.

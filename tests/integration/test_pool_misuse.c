@@ -5,6 +5,7 @@
 #include "tests/lib/suite.h"
 
 #include <setjmp.h>
+#include <string.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -177,6 +178,47 @@ static void tells_the_hook_of_every_null_pool(void)
         }
         CU_ASSERT_EQUAL(status, CREW_MISUSE);
         CU_ASSERT_NOT_EQUAL(sentence[0], '\0');
+    }
+}
+
+/* ---- A pool that was closed
+ * ------------------------------------------------- */
+
+static struct vivero_pool *closed(void)
+{
+    struct vivero_pool *pool = crew_open(VIVERO_POOL_OPTIONS(.workers = 1));
+
+    return pool != NULL && vivero_pool_close(pool) == VIVERO_OK ? pool : NULL;
+}
+
+static int calls_a_closed_pool(void *ctx)
+{
+    (void)ctx;
+    return vivero_pool_call(closed(), &crew_nothing, NULL, NULL, NULL);
+}
+
+static int casts_to_a_closed_pool(void *ctx)
+{
+    (void)ctx;
+    return vivero_pool_cast(closed(), &crew_nothing, NULL, NULL);
+}
+
+static int closes_twice(void *ctx)
+{
+    (void)ctx;
+    return vivero_pool_close(closed());
+}
+
+static void tells_the_hook_of_a_pool_that_was_closed(void)
+{
+    static int (*const bodies[])(void *) = {
+        calls_a_closed_pool, casts_to_a_closed_pool, closes_twice};
+
+    for (size_t i = 0; i < sizeof bodies / sizeof bodies[0]; i++) {
+        char sentence[CREW_SENTENCE_MAX] = "";
+
+        CU_ASSERT_EQUAL(crew_fork(bodies[i], NULL, sentence), CREW_MISUSE);
+        CU_ASSERT_PTR_NOT_NULL(strstr(sentence, "the pool was closed"));
     }
 }
 
@@ -404,6 +446,7 @@ static void serves_a_child_forked_while_no_pool_was_open(void)
 }
 
 SUITE_MAIN("pool_misuse", NULL, NULL, TEST(tells_the_hook_of_every_null_pool),
+           TEST(tells_the_hook_of_a_pool_that_was_closed),
            TEST(tells_the_hook_of_a_missing_operation),
            TEST(tells_the_hook_of_a_close_inside_a_handler),
            TEST(tells_the_hook_of_a_drain_inside_a_handler),
