@@ -6,9 +6,14 @@ mailbox_libmailbox_la_SOURCES = \
 	%D%/crew.c %D%/crew.h \
 	%D%/here.c %D%/here.h \
 	%D%/idle.c %D%/idle.h \
+	%D%/mailbox_private.h \
 	%D%/mailbox.c %D%/mailbox.h \
+	%D%/mailbox_take.c \
+	%D%/mailbox_walk.c \
 	%D%/message.h \
+	%D%/reply_private.h \
 	%D%/reply.c %D%/reply.h \
+	%D%/reply_depot.c \
 	%D%/spin.c %D%/spin.h \
 	%D%/wait.c
 

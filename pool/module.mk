@@ -8,9 +8,11 @@ pool_libpool_la_SOURCES = \
 	%D%/pool.c \
 	%D%/pool_call.c \
 	%D%/pool_send.h \
+	%D%/pool_close.c \
 	%D%/pool_control.c \
 	%D%/pool_each.c \
 	%D%/pool_keeper.c \
+	%D%/pool_options.c \
 	%D%/pool_pick.c \
 	%D%/pool_resize.c \
 	%D%/pool_send.c \

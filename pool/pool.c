@@ -27,7 +27,6 @@
 
 #include "base/check.h"
 #include "base/log.h"
-#include "base/options.h"
 #include "os/clock.h"
 #include "os/cpu.h"
 #include "os/thread.h"
@@ -37,20 +36,7 @@
 #include <string.h>
 
 #define HANDLES_MAX 65536u
-#define DEPTH_DEFAULT 1024u
-#define DEPTH_MAX (UINT32_C(1) << 20)
-#define WORKERS_MAX_DEFAULT 64u
-#define CALL_TIMEOUT_DEFAULT VIVERO_SECONDS(5)
-#define RESTARTS_DEFAULT 3
-#define RESTARTS_MAX 1000000
-#define PERIOD_DEFAULT VIVERO_SECONDS(5)
-#define BACKOFF_MAX_DEFAULT VIVERO_SECONDS(1)
-#define SPIN_DEFAULT VIVERO_MICROSECONDS(50)
 #define SPIN_PAUSES 4u
-#define SHUTDOWN_DEFAULT VIVERO_SECONDS(5)
-
-VV_NO_TAIL_PADDING(struct vivero_pool_options, seed);
-VV_NO_TAIL_PADDING(struct vivero_send, message);
 
 static struct vv_mutex handles_lock = VV_MUTEX_INIT(VV_RANK_RUNTIME);
 static struct vivero_pool handles[HANDLES_MAX]; /* entries: atomic */
@@ -59,7 +45,7 @@ static _Atomic uint32_t abandoned;
 
 /* ---- Handles ------------------------------------------------------------------------ */
 
-static void set_pool(struct vivero_pool *handle, struct vv_pool *pool)
+void vv_pool_set(struct vivero_pool *handle, struct vv_pool *pool)
 {
     /* sync(pool.handle): the pool is whole. */
     atomic_store_explicit(&handle->pool, pool, memory_order_release);
@@ -76,7 +62,7 @@ static int take_handle(struct vv_pool *pool)
         if (vv_pool_of(handle) == NULL) {
             next_handle = (next_handle + i + 1) % HANDLES_MAX;
             pool->handle = handle;
-            set_pool(handle, pool);
+            vv_pool_set(handle, pool);
             error = VIVERO_OK;
         }
     }
@@ -204,148 +190,6 @@ uint32_t vv_pool_flush(struct vv_pool *pool, int result,
     }
     vv_crew_poke_quiet(&pool->crew);
     return count;
-}
-
-/* ---- Options ------------------------------------------------------------------------------ */
-
-void vivero_pool_options_init(struct vivero_pool_options *options)
-{
-    memset(options, 0, sizeof(*options));
-    options->size = sizeof(*options);
-}
-
-void vivero_send_init(struct vivero_send *send)
-{
-    memset(send, 0, sizeof(*send));
-    send->size = sizeof(*send);
-}
-
-static void set_default_u32(uint32_t *field, uint32_t value)
-{
-    if (*field == 0) {
-        *field = value;
-    }
-}
-
-/* NONE is allowed where none is true. False: not a valid length. */
-static bool set_default_time(int64_t *field, int64_t value, bool none)
-{
-    if (*field == 0) {
-        *field = value;
-    } else if (*field == VIVERO_NONE && none) {
-        *field = 0;
-    }
-    return *field >= 0;
-}
-
-static bool fill_times(struct vivero_pool_options *options)
-{
-    return set_default_time(&options->call_timeout_ns, CALL_TIMEOUT_DEFAULT,
-                            true) &&
-           set_default_time(&options->restart_period_ns, PERIOD_DEFAULT,
-                            false) &&
-           set_default_time(&options->backoff_ns, 0, true) &&
-           set_default_time(&options->backoff_max_ns, BACKOFF_MAX_DEFAULT,
-                            false) &&
-           set_default_time(&options->spin_ns, SPIN_DEFAULT, true) &&
-           set_default_time(&options->linger_ns, 0, true) &&
-           set_default_time(&options->shutdown_ns, SHUTDOWN_DEFAULT, true);
-}
-
-static bool fill_sizes(struct vivero_pool_options *options)
-{
-    uint32_t cpus = vv_cpu_usable();
-
-    if (options->workers == 0) {
-        options->workers =
-            options->workers_max > 0 && options->workers_max < cpus
-                ? options->workers_max
-                : cpus;
-    }
-    set_default_u32(&options->workers_max,
-                    options->workers > WORKERS_MAX_DEFAULT
-                        ? options->workers
-                        : WORKERS_MAX_DEFAULT);
-    set_default_u32(&options->mailbox_depth, DEPTH_DEFAULT);
-    return options->workers <= options->workers_max &&
-           options->workers_max <= VV_SEATS_MAX &&
-           options->mailbox_depth <= DEPTH_MAX;
-}
-
-static bool fill_policies(struct vivero_pool_options *options)
-{
-    if (options->full_call == VIVERO_FULL_DEFAULT) {
-        options->full_call = VIVERO_FULL_WAIT;
-    }
-    if (options->full_cast == VIVERO_FULL_DEFAULT) {
-        options->full_cast = VIVERO_FULL_REJECT;
-    }
-    return (unsigned)options->full_call <= VIVERO_FULL_DROP_NEWEST &&
-           (unsigned)options->full_cast <= VIVERO_FULL_DROP_NEWEST &&
-           (unsigned)options->pick <= VIVERO_PICK_KEY;
-}
-
-static bool fill_restarts(struct vivero_pool_options *options)
-{
-    if (options->restarts_max == 0) {
-        options->restarts_max = RESTARTS_DEFAULT;
-    } else if (options->restarts_max == VIVERO_NONE) {
-        options->restarts_max = 0;
-    }
-    return options->restarts_max == VIVERO_UNLIMITED ||
-           (options->restarts_max >= 0 &&
-            options->restarts_max <= RESTARTS_MAX);
-}
-
-/* "%s" at most once, then "%u" at most once, no other "%". */
-static bool is_thread_template(const char *text)
-{
-    const char *allowed = "su";
-
-    for (; *text != '\0'; text++) {
-        if (*text == '%') {
-            const char *found =
-                text[1] != '\0' ? strchr(allowed, text[1]) : NULL;
-
-            if (found == NULL) {
-                return false;
-            }
-            allowed = found + 1;
-            text++;
-        }
-    }
-    return true;
-}
-
-static bool fill_threads(struct vivero_pool_options *options)
-{
-    if (options->thread_name == NULL) {
-        options->thread_name = "%s/%u";
-    }
-    return is_thread_template(options->thread_name) &&
-           (options->cpus == NULL) == (options->cpu_count == 0);
-}
-
-static int fill_options(struct vv_pool *pool,
-                        const struct vivero_pool_options *options,
-                        const size_t *payload_size)
-{
-    struct vivero_pool_options *mine = &pool->options;
-    int error = vv_options_copy(mine, sizeof(*mine), options);
-
-    if (error != VIVERO_OK) {
-        return error;
-    }
-    if (payload_size != NULL) {
-        mine->payload_size = *payload_size;
-    }
-    if (!fill_sizes(mine) || !fill_policies(mine) || !fill_times(mine) ||
-        !fill_restarts(mine) || !fill_threads(mine)) {
-        return VIVERO_E_INVALID;
-    }
-    (void)snprintf(pool->name, sizeof(pool->name), "%s",
-                   mine->name != NULL ? mine->name : "pool");
-    return VIVERO_OK;
 }
 
 /* ---- Open --------------------------------------------------------------------------------------- */
@@ -525,6 +369,12 @@ static void free_pool(struct vv_pool *pool)
     vv_memory_release();
 }
 
+void vv_pool_retain(struct vv_pool *pool)
+{
+    /* relaxed: the caller keeps it from being freed as it is. */
+    atomic_fetch_add_explicit(&pool->references, 1, memory_order_relaxed);
+}
+
 void vv_pool_release(struct vv_pool *pool)
 {
     /* sync(pool.references): the last one sees what the others did. */
@@ -561,7 +411,7 @@ static int open_keeper(struct vv_pool *pool)
         error = open_supervisor(pool);
         pool->supervised = error == VIVERO_OK;
         if (error != VIVERO_OK) {
-            set_pool(pool->handle, NULL);
+            vv_pool_set(pool->handle, NULL);
         }
     }
     return error;
@@ -610,7 +460,7 @@ static int open_with(const struct vivero_pool_options *options,
     if (error != VIVERO_OK) {
         return error;
     }
-    error = fill_options(pool, options, payload_size);
+    error = vv_pool_fill_options(pool, options, payload_size);
     if (error == VIVERO_OK && pool->options.arena) {
         error = vv_account_open_arena(&pool->account);
     }
@@ -637,144 +487,4 @@ int vivero_pool_open_payload(const struct vivero_pool_options *options,
                              size_t payload_size, struct vivero_pool **pool)
 {
     return open_with(options, &payload_size, pool);
-}
-
-/* ---- Close -------------------------------------------------------------------------------------- */
-
-static bool is_gone(const struct vv_pool *pool)
-{
-    return pool->gone;
-}
-
-/* Wait until the supervisor has seen all workers off. False: the deadline. */
-static bool wait_until_gone(struct vv_pool *pool, int64_t deadline_ns)
-{
-    bool gone;
-
-    vv_mutex_lock(&pool->lock);
-    while (!is_gone(pool) &&
-           vv_cond_wait_until(&pool->changed, &pool->lock, deadline_ns)) {
-    }
-    gone = is_gone(pool);
-    vv_mutex_unlock(&pool->lock);
-    return gone;
-}
-
-static void stop_workers(struct vv_pool *pool)
-{
-    vv_supervisor_tell(&pool->supervisor, &pool->stop_notice, 0, VV_EVENT_STOP,
-                       NULL);
-    for (uint32_t i = 0; i < pool->options.workers_max; i++) {
-        /* A worker that lingers after a resize is told by nobody else. */
-        if (pool->children[i].worker != NULL) {
-            vv_worker_command(pool->children[i].worker, VV_COMMAND_STOP);
-        }
-    }
-}
-
-void vv_pool_retain(struct vv_pool *pool)
-{
-    /* relaxed: the caller keeps it from being freed as it is. */
-    atomic_fetch_add_explicit(&pool->references, 1, memory_order_relaxed);
-}
-
-static void abandon(struct vv_pool *pool, uint32_t index)
-{
-    struct vv_pool_child *child = &pool->children[index];
-
-    vv_pool_retain(pool);
-    vv_pool_count_abandoned(1);
-    if (!vv_worker_abandon(child->worker)) {
-        /* It leaves by itself after all, and has said so or is about to. */
-        vv_pool_count_abandoned(-1);
-        vv_pool_release(pool);
-        return;
-    }
-    vv_log(VIVERO_LOG_ERROR, "pool", pool->name, NULL, 0,
-           "worker %u did not end in time and was abandoned", index + 1);
-    vv_supervisor_tell(&pool->supervisor, &child->notices[VV_NOTICE_SELF],
-                       index, VV_EVENT_FINISHED, NULL);
-}
-
-/* Whether a thread runs the worker. Nothing is started any more, and one that
- * lost its thread is seen off by the supervisor. */
-static bool has_carrier(struct vv_pool *pool, uint32_t index)
-{
-    bool has;
-
-    vv_mutex_lock(&pool->lock);
-    while (!pool->stop_heard) {
-        vv_cond_wait(&pool->changed, &pool->lock);
-    }
-    has = pool->children[index].has_carrier &&
-          !vv_worker_lost_thread(pool->children[index].worker);
-    vv_mutex_unlock(&pool->lock);
-    return has;
-}
-
-static int see_workers_off(struct vv_pool *pool)
-{
-    int64_t deadline =
-        vv_deadline_after(vivero_now(), pool->options.shutdown_ns);
-
-    if (wait_until_gone(pool, deadline)) {
-        return VIVERO_OK;
-    }
-    for (uint32_t i = 0; i < pool->options.workers_max; i++) {
-        if (has_carrier(pool, i)) {
-            abandon(pool, i);
-        }
-    }
-    (void)wait_until_gone(pool, VIVERO_FOREVER);
-    return VIVERO_E_TIMED_OUT;
-}
-
-static void join_threads(struct vv_pool *pool)
-{
-    vv_supervisor_join(&pool->supervisor);
-    for (uint32_t i = 0; i < pool->options.workers_max; i++) {
-        if (pool->children[i].worker != NULL) {
-            vv_worker_join(pool->children[i].worker);
-        }
-    }
-}
-
-/* Callers inside are on their way out. One may wait for an abandoned worker
- * that had just taken its message when we looked before. */
-static void see_callers_off(struct vv_pool *pool)
-{
-    while (vv_here_somebody_inside(pool)) {
-        for (uint32_t i = 0; i < pool->options.workers_max; i++) {
-            if (pool->children[i].worker != NULL) {
-                vv_worker_fence(pool->children[i].worker);
-            }
-        }
-        vv_cpu_yield();
-    }
-}
-
-int vivero_pool_close(struct vivero_pool *handle)
-{
-    struct vv_pool_visit visit = vv_pool_enter(handle, "vivero_pool_close");
-    struct vv_pool *pool = visit.pool;
-    int error;
-
-    if (vv_forked()) {
-        vv_pool_leave(&visit);
-        return VIVERO_E_FORKED;
-    }
-    vv_pool_refuse_own_threads(&visit, "vivero_pool_close");
-    (void)vv_pool_advance(pool, VV_POOL_CLOSING);
-    vv_pool_close_mailboxes(pool);
-    (void)vv_pool_flush(pool, VIVERO_E_CLOSING, NULL, VV_SETTLED_DEAD);
-    vv_crew_poke_quiet(&pool->crew);
-    stop_workers(pool);
-    error = see_workers_off(pool);
-    join_threads(pool);
-    set_pool(handle, NULL);
-    vv_pool_leave(&visit);
-    see_callers_off(pool);
-    vv_log(VIVERO_LOG_INFO, "pool", pool->name, NULL, 0, "closed");
-    vv_pool_release(pool);
-    return error;
 }

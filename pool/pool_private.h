@@ -157,6 +157,13 @@ int vv_pool_add_workers(struct vv_pool *pool, uint32_t first, uint32_t end,
 extern const struct vv_supervisor_ops vv_pool_supervisor_ops;
 vv_worker_news_fn vv_pool_news;
 
+/* Fill in pool->options and its name. payload_size NULL: as options says. */
+int vv_pool_fill_options(struct vv_pool *pool,
+                         const struct vivero_pool_options *options,
+                         const size_t *payload_size);
+/* What a handle stands for; NULL: closed. */
+void vv_pool_set(struct vivero_pool *handle, struct vv_pool *pool);
+
 void vv_pool_retain(struct vv_pool *pool);
 void vv_pool_release(struct vv_pool *pool);
 void vv_pool_count_abandoned(int change);

@@ -1,0 +1,142 @@
+/* SPDX-License-Identifier: MIT */
+/* pool_close: the end of a pool, in bounded time. The steps are numbered in
+ * pool.c. */
+#include <vivero/error.h>
+
+#include "base/log.h"
+#include "os/clock.h"
+#include "os/cpu.h"
+#include "os/thread.h"
+#include "pool/pool_private.h"
+
+static bool is_gone(const struct vv_pool *pool)
+{
+    return pool->gone;
+}
+
+/* Wait until the supervisor has seen all workers off. False: the deadline. */
+static bool wait_until_gone(struct vv_pool *pool, int64_t deadline_ns)
+{
+    bool gone;
+
+    vv_mutex_lock(&pool->lock);
+    while (!is_gone(pool) &&
+           vv_cond_wait_until(&pool->changed, &pool->lock, deadline_ns)) {
+    }
+    gone = is_gone(pool);
+    vv_mutex_unlock(&pool->lock);
+    return gone;
+}
+
+static void stop_workers(struct vv_pool *pool)
+{
+    vv_supervisor_tell(&pool->supervisor, &pool->stop_notice, 0, VV_EVENT_STOP,
+                       NULL);
+    for (uint32_t i = 0; i < pool->options.workers_max; i++) {
+        /* A worker that lingers after a resize is told by nobody else. */
+        if (pool->children[i].worker != NULL) {
+            vv_worker_command(pool->children[i].worker, VV_COMMAND_STOP);
+        }
+    }
+}
+
+static void abandon(struct vv_pool *pool, uint32_t index)
+{
+    struct vv_pool_child *child = &pool->children[index];
+
+    vv_pool_retain(pool);
+    vv_pool_count_abandoned(1);
+    if (!vv_worker_abandon(child->worker)) {
+        /* It leaves by itself after all, and has said so or is about to. */
+        vv_pool_count_abandoned(-1);
+        vv_pool_release(pool);
+        return;
+    }
+    vv_log(VIVERO_LOG_ERROR, "pool", pool->name, NULL, 0,
+           "worker %u did not end in time and was abandoned", index + 1);
+    vv_supervisor_tell(&pool->supervisor, &child->notices[VV_NOTICE_SELF],
+                       index, VV_EVENT_FINISHED, NULL);
+}
+
+/* Whether a thread runs the worker. Nothing is started any more, and one that
+ * lost its thread is seen off by the supervisor. */
+static bool has_carrier(struct vv_pool *pool, uint32_t index)
+{
+    bool has;
+
+    vv_mutex_lock(&pool->lock);
+    while (!pool->stop_heard) {
+        vv_cond_wait(&pool->changed, &pool->lock);
+    }
+    has = pool->children[index].has_carrier &&
+          !vv_worker_lost_thread(pool->children[index].worker);
+    vv_mutex_unlock(&pool->lock);
+    return has;
+}
+
+static int see_workers_off(struct vv_pool *pool)
+{
+    int64_t deadline =
+        vv_deadline_after(vivero_now(), pool->options.shutdown_ns);
+
+    if (wait_until_gone(pool, deadline)) {
+        return VIVERO_OK;
+    }
+    for (uint32_t i = 0; i < pool->options.workers_max; i++) {
+        if (has_carrier(pool, i)) {
+            abandon(pool, i);
+        }
+    }
+    (void)wait_until_gone(pool, VIVERO_FOREVER);
+    return VIVERO_E_TIMED_OUT;
+}
+
+static void join_threads(struct vv_pool *pool)
+{
+    vv_supervisor_join(&pool->supervisor);
+    for (uint32_t i = 0; i < pool->options.workers_max; i++) {
+        if (pool->children[i].worker != NULL) {
+            vv_worker_join(pool->children[i].worker);
+        }
+    }
+}
+
+/* Callers inside are on their way out. One may wait for an abandoned worker
+ * that had just taken its message when we looked before. */
+static void see_callers_off(struct vv_pool *pool)
+{
+    while (vv_here_somebody_inside(pool)) {
+        for (uint32_t i = 0; i < pool->options.workers_max; i++) {
+            if (pool->children[i].worker != NULL) {
+                vv_worker_fence(pool->children[i].worker);
+            }
+        }
+        vv_cpu_yield();
+    }
+}
+
+int vivero_pool_close(struct vivero_pool *handle)
+{
+    struct vv_pool_visit visit = vv_pool_enter(handle, "vivero_pool_close");
+    struct vv_pool *pool = visit.pool;
+    int error;
+
+    if (vv_forked()) {
+        vv_pool_leave(&visit);
+        return VIVERO_E_FORKED;
+    }
+    vv_pool_refuse_own_threads(&visit, "vivero_pool_close");
+    (void)vv_pool_advance(pool, VV_POOL_CLOSING);
+    vv_pool_close_mailboxes(pool);
+    (void)vv_pool_flush(pool, VIVERO_E_CLOSING, NULL, VV_SETTLED_DEAD);
+    vv_crew_poke_quiet(&pool->crew);
+    stop_workers(pool);
+    error = see_workers_off(pool);
+    join_threads(pool);
+    vv_pool_set(handle, NULL);
+    vv_pool_leave(&visit);
+    see_callers_off(pool);
+    vv_log(VIVERO_LOG_INFO, "pool", pool->name, NULL, 0, "closed");
+    vv_pool_release(pool);
+    return error;
+}
