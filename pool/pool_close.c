@@ -34,8 +34,10 @@ static void stop_workers(struct vv_pool *pool)
                        NULL);
     for (uint32_t i = 0; i < pool->options.workers_max; i++) {
         /* A worker that lingers after a resize is told by nobody else. */
-        if (pool->children[i].worker != NULL) {
-            vv_worker_command(pool->children[i].worker, VV_COMMAND_STOP);
+        struct vivero_entity *worker = vv_pool_worker(pool, i);
+
+        if (worker != NULL) {
+            vv_worker_command(worker, VV_COMMAND_STOP);
         }
     }
 }
@@ -95,8 +97,10 @@ static void join_threads(struct vv_pool *pool)
 {
     vv_supervisor_join(&pool->supervisor);
     for (uint32_t i = 0; i < pool->options.workers_max; i++) {
-        if (pool->children[i].worker != NULL) {
-            vv_worker_join(pool->children[i].worker);
+        struct vivero_entity *worker = vv_pool_worker(pool, i);
+
+        if (worker != NULL) {
+            vv_worker_join(worker);
         }
     }
 }
@@ -107,8 +111,10 @@ static void see_callers_off(struct vv_pool *pool)
 {
     while (vv_here_somebody_inside(pool)) {
         for (uint32_t i = 0; i < pool->options.workers_max; i++) {
-            if (pool->children[i].worker != NULL) {
-                vv_worker_fence(pool->children[i].worker);
+            struct vivero_entity *worker = vv_pool_worker(pool, i);
+
+            if (worker != NULL) {
+                vv_worker_fence(worker);
             }
         }
         vv_cpu_yield();

@@ -147,6 +147,16 @@ int vv_pool_route(struct vv_pool *pool, struct vv_here *here,
                   const struct vivero_operation *operation, const void *in,
                   const struct vivero_send *send, struct vv_route *route);
 
+/* The worker of a seat that has been shown to others: a resize may be making
+ * more of them. NULL: there is none. */
+static inline struct vivero_entity *vv_pool_worker(const struct vv_pool *pool,
+                                                   uint32_t index)
+{
+    return index < vv_crew_used(&pool->crew)
+               ? vv_worker_of(vv_crew_seat(&pool->crew, index))
+               : NULL;
+}
+
 /* How many seats below the size have a worker. */
 uint32_t vv_pool_staff(struct vv_pool *pool);
 

@@ -384,6 +384,43 @@ static void closes_while_its_workers_fail(void)
     pool = NULL;
 }
 
+static void *grow_to_eight(void *arg)
+{
+    struct vivero_pool *growing = arg;
+
+    return vivero_pool_resize(growing, 8) == VIVERO_E_CLOSING ? arg : NULL;
+}
+
+static int init_lets_the_other_go_on(struct vivero_self *self, void *payload,
+                                     void *ctx)
+{
+    (void)self;
+    (void)payload;
+    gate_open(ctx);
+    return VIVERO_OK;
+}
+
+/* The resize is inside when the close begins: workers come while others are
+ * seen off. */
+static void closes_while_it_grows(void)
+{
+    for (int round = 0; round < 100; round++) {
+        struct gate begun = GATE_SHUT;
+        pthread_t thread;
+
+        pool = crew_open(VIVERO_POOL_OPTIONS(.workers = 1, .workers_max = 8,
+                                             .init = init_lets_the_other_go_on,
+                                             .ctx = &begun));
+        CU_ASSERT_FATAL(pool != NULL);
+        gate_shut(&begun);
+        pthread_create(&thread, NULL, grow_to_eight, pool);
+        gate_pass(&begun);
+        CU_ASSERT_EQUAL(vivero_pool_close(pool), VIVERO_OK);
+        pthread_join(thread, NULL);
+    }
+    pool = NULL;
+}
+
 SUITE_MAIN("pool_close", set_up, tear_down, TEST(closes_an_idle_pool_at_once),
            TEST(answers_closing_to_callers_that_wait_for_an_answer),
            TEST(answers_closing_to_callers_that_wait_for_room),
@@ -398,4 +435,4 @@ SUITE_MAIN("pool_close", set_up, tear_down, TEST(closes_an_idle_pool_at_once),
            TEST(cancels_what_is_left_at_the_drains_deadline),
            TEST(cancels_at_once_with_a_timeout_of_zero),
            TEST(drains_messages_of_failing_workers_too),
-           TEST(closes_while_its_workers_fail))
+           TEST(closes_while_its_workers_fail), TEST(closes_while_it_grows))
