@@ -192,7 +192,7 @@ static void answers_gone_when_the_caller_gave_up(void)
 {
     int value = 77;
 
-    caller.send = VIVERO_SEND(.timeout_ns = VIVERO_MILLISECONDS(20));
+    caller.send = VIVERO_SEND(.timeout_ns = VIVERO_MILLISECONDS(500));
     CU_ASSERT_FATAL(caller_waits_for_its_token());
     caller_join(&caller);
     CU_ASSERT_EQUAL(caller.result, VIVERO_E_TIMED_OUT);
