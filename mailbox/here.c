@@ -98,8 +98,7 @@ void vv_here_enlist(struct vv_here *here)
         set_listed(here, true);
     }
     vv_mutex_unlock(&list_lock);
-    if (here->random == 0) {
-        here->random = (uint64_t)(uintptr_t)here;
+    if (here->spin_permille == 0) {
         here->spin_permille = 1000;
     }
 }

@@ -25,7 +25,6 @@ struct vv_here {
     uint32_t spin_permille; /* how much of the allowed spinning paid off
                                       lately */
     uint32_t spin_skips;
-    uint64_t random;
     struct vivero_exit last_exit;
     /* guarded by the list's mutex */
     struct vv_here *next;

@@ -35,7 +35,6 @@ enum vv_settled {
 /* Producers that found every mailbox full sleep here; shared by the siblings. */
 struct vv_space {
     VV_CACHELINE_ALIGNED _Atomic uint32_t sequence;
-    _Atomic uint32_t sleepers;
 };
 
 struct vv_mailbox {

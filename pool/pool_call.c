@@ -28,7 +28,7 @@ static int cast(struct vv_sending *sending, enum vivero_full policy)
         sending->policy = VIVERO_FULL_REJECT;
     }
     if (sending->send->timeout_ns > 0) {
-        sending->deadline_ns = vv_send_cast_deadline(sending);
+        sending->deadline_ns = vv_send_deadline(sending);
     }
     if (wants_reply_slot(sending->send)) {
         error = vv_send_attach_reply(sending, 0, false,
@@ -183,19 +183,6 @@ int vivero_pool_broadcast(struct vivero_pool *pool,
 
 /* ---- Calling -------------------------------------------------------------------------------- */
 
-static int64_t call_deadline(const struct vv_sending *sending)
-{
-    int64_t timeout = sending->send->timeout_ns;
-
-    if (timeout == 0) {
-        timeout = sending->visit.pool->options.call_timeout_ns;
-    } else if (timeout == VIVERO_NONE) {
-        timeout = 0;
-    }
-    return timeout == VIVERO_FOREVER ? VIVERO_FOREVER
-                                     : vv_deadline_after(vivero_now(), timeout);
-}
-
 /* A worker that calls says so first, and does not wait where nobody could ever
  * answer. */
 static int begin_wait(struct vv_sending *sending)
@@ -282,7 +269,7 @@ int vivero_pool_call(struct vivero_pool *pool,
                                 "vivero_pool_call");
 
     if (error == VIVERO_OK) {
-        sending.deadline_ns = call_deadline(&sending);
+        sending.deadline_ns = vv_send_deadline(&sending);
         error = call(&sending, out);
     }
     vv_pool_leave(&sending.visit);

@@ -62,17 +62,11 @@ static bool is_down(void *ctx)
     return vv_pool_phase(ctx) >= VV_POOL_DOWN;
 }
 
-static int64_t after(int64_t timeout_ns)
-{
-    return timeout_ns == VIVERO_FOREVER
-               ? VIVERO_FOREVER
-               : vv_deadline_after(vivero_now(), timeout_ns);
-}
-
 static int wait_idle(const struct vv_pool_visit *visit, int64_t timeout_ns)
 {
-    switch (vv_crew_wait_quiet(&visit->pool->crew, after(timeout_ns), is_down,
-                               visit->pool)) {
+    switch (vv_crew_wait_quiet(&visit->pool->crew,
+                               vv_deadline_after(vivero_now(), timeout_ns),
+                               is_down, visit->pool)) {
     case 1:
         return VIVERO_OK;
     case 0:

@@ -80,7 +80,6 @@ struct vv_pool {
     struct vivero_exit down_exit; /* written once, before phase DOWN */
     struct vivero_exit last_failure;
     struct vv_notice stop_notice;
-    uint64_t restarts;
 };
 
 /* The pool behind a handle the calling thread means to use, and a mark that it

@@ -124,8 +124,7 @@ void vv_pool_count(_Atomic uint64_t *counter)
     atomic_fetch_add_explicit(counter, 1, memory_order_relaxed);
 }
 
-/* How long a cast may wait in the queue, then for room. */
-int64_t vv_send_cast_deadline(const struct vv_sending *sending)
+int64_t vv_send_deadline(const struct vv_sending *sending)
 {
     int64_t timeout = sending->send->timeout_ns;
 
@@ -137,24 +136,34 @@ int64_t vv_send_cast_deadline(const struct vv_sending *sending)
     return vv_deadline_after(vivero_now(), timeout);
 }
 
+/* FULL, or how it ended. */
+static int try_put(struct vv_sending *sending)
+{
+    switch (put_once(sending)) {
+    case VV_PUT_OK:
+        return VIVERO_OK;
+    case VV_PUT_CLOSED:
+        return vv_send_closed_error(sending);
+    case VV_PUT_FULL:
+        break;
+    }
+    return VIVERO_E_FULL;
+}
+
 static int wait_and_put(struct vv_sending *sending)
 {
     struct vv_pool *pool = sending->visit.pool;
     bool in_time = true;
 
     if (sending->deadline_ns == 0) {
-        sending->deadline_ns = vv_send_cast_deadline(sending);
+        sending->deadline_ns = vv_send_deadline(sending);
     }
     for (;;) {
         uint32_t prepared = vv_crew_prepare_for_room(&pool->crew);
+        int error = try_put(sending);
 
-        switch (put_once(sending)) {
-        case VV_PUT_OK:
-            return VIVERO_OK;
-        case VV_PUT_CLOSED:
-            return vv_send_closed_error(sending);
-        case VV_PUT_FULL:
-            break;
+        if (error != VIVERO_E_FULL) {
+            return error;
         }
         if (!in_time || sending->deadline_ns <= vivero_now()) {
             vv_pool_count(&pool->rejected);
@@ -191,14 +200,12 @@ static bool drop_oldest(const struct vv_sending *sending)
 static int drop_and_put(struct vv_sending *sending)
 {
     while (drop_oldest(sending)) {
+        int error;
+
         vv_crew_poke_quiet(&sending->visit.pool->crew);
-        switch (put_once(sending)) {
-        case VV_PUT_OK:
-            return VIVERO_OK;
-        case VV_PUT_CLOSED:
-            return vv_send_closed_error(sending);
-        case VV_PUT_FULL:
-            break;
+        error = try_put(sending);
+        if (error != VIVERO_E_FULL) {
+            return error;
         }
     }
     vv_pool_count(&sending->visit.pool->rejected);
@@ -227,15 +234,9 @@ static int overflow(struct vv_sending *sending)
 
 static int put_or_overflow(struct vv_sending *sending)
 {
-    switch (put_once(sending)) {
-    case VV_PUT_OK:
-        return VIVERO_OK;
-    case VV_PUT_CLOSED:
-        return vv_send_closed_error(sending);
-    case VV_PUT_FULL:
-        break;
-    }
-    return overflow(sending);
+    int error = try_put(sending);
+
+    return error == VIVERO_E_FULL ? overflow(sending) : error;
 }
 
 /* The handle is shown once there is something to cancel. */

@@ -42,8 +42,8 @@ enum vv_put vv_send_put_anywhere(struct vv_sending *sending, size_t count,
                                  size_t *done);
 /* Why it was not taken: because of the pool, or of one worker. */
 int vv_send_closed_error(const struct vv_sending *sending);
-/* How long a cast may wait in the queue, then for room. */
-int64_t vv_send_cast_deadline(const struct vv_sending *sending);
+/* The instant its time-out means: its own, or the pool's. */
+int64_t vv_send_deadline(const struct vv_sending *sending);
 
 void vv_pool_count(_Atomic uint64_t *counter);
 
