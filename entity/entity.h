@@ -1,0 +1,189 @@
+/* SPDX-License-Identifier: MIT */
+#ifndef ENTITY_ENTITY_H
+#define ENTITY_ENTITY_H
+
+/* What everything that can be addressed is: a reference, an inbox, exit
+ * signals, links and monitors, and one way to its end. Model, locks and
+ * invariants: entity.c.
+ *
+ * "its thread" is whoever runs the entity at the moment; there is one at a
+ * time. Unless a comment says so, functions may be called by any thread. */
+
+#include <vivero/entity.h>
+
+#include "base/memory.h"
+#include "entity/envelope.h"
+#include "mailbox/wait.h"
+#include "os/mutex.h"
+
+#include <stdatomic.h>
+#include <stdbool.h>
+#include <stdint.h>
+
+struct vv_entity;
+struct vv_slot;
+struct vv_tie;
+
+/* Who started an entity and wants to hear of it. Told under the entity's lock:
+ * an owner takes a note and wakes somebody, no more. */
+struct vv_owner {
+    /* It came up (0), wants not to exist (VIVERO_IGNORE), or could not, for
+     * this reason; then ended() follows. Told at most once. */
+    void (*started)(struct vv_owner *owner, int error,
+                    const struct vivero_exit *exit);
+    /* The last word. */
+    void (*ended)(struct vv_owner *owner, const struct vivero_exit *exit);
+};
+
+struct vv_entity_ops {
+    /* There is something in the inbox. Under the entity's lock: wakes. */
+    void (*poke)(struct vv_entity *entity);
+    /* Nobody knows it any more; frees what it is part of. Under no lock. */
+    void (*free)(struct vv_entity *entity);
+};
+
+/* Somebody who waits for an end; on his stack. */
+struct vv_end_watch {
+    struct vv_end_watch *next;
+    _Atomic uint32_t word; /* 1: it has ended */
+    struct vivero_exit exit;
+};
+
+enum vv_entity_flag {
+    VV_ENTITY_TRAPS = 1,   /* exits are messages */
+    VV_ENTITY_ENDING = 2,  /* its end has begun: it is gone for all others */
+    VV_ENTITY_DEAF = 4,    /* takes no messages: only signals and requests */
+    VV_ENTITY_SUSPENDED = 8
+};
+
+struct vv_entity {
+    /* fixed once bound */
+    struct vv_slot *slot;
+    struct vivero_ref ref;
+    const struct vv_entity_ops *ops;
+    struct vivero_ref parent; /* its supervisor; nobody */
+    /* guarded by the entity's lock */
+    struct vv_owner *owner; /* NULL: nobody waits to hear */
+    uint32_t flags;
+    uint32_t references;
+    uint32_t depth;  /* bound of `queued` */
+    uint32_t queued; /* calls, casts and tells that wait */
+    struct vv_envelope *first; /* the inbox, in order of arrival */
+    struct vv_envelope *last;
+    struct vv_request *requests; /* the control lane, in order */
+    struct vv_exit_note *verdict; /* an exit signal that ends it; the first */
+    struct vv_end_watch *watches;
+    uint32_t room_waiters;
+    struct vv_name *name; /* NULL: none. Guarded by the names' lock */
+    /* guarded by the ties' lock */
+    struct vv_tie *ties;
+};
+
+/* ---- Life ------------------------------------------------------------------ */
+
+/* A new reference for something that is about to be. Errors: NO_MEMORY, LIMIT,
+ * FORKED. */
+int vv_entity_reserve(struct vivero_ref *ref);
+/* Undo: nothing was bound to it. */
+void vv_entity_unreserve(struct vivero_ref ref);
+
+/* Put a zeroed entity with ops, flags, depth, owner and parent filled in behind
+ * a reserved reference. One reference is its thread's. Or in place of a bare
+ * one that the owner had put there: the owner stays the same. False: that one
+ * has ended meanwhile. */
+bool vv_entity_bind(struct vv_entity *entity, struct vivero_ref ref);
+
+/* The owner wants to hear no more; true: the entity had not ended. */
+bool vv_entity_disown(struct vivero_ref ref);
+
+/* It came up, or not: tell the owner. By reference, for those who have only
+ * that; harmless when it is gone. */
+void vv_entity_started(struct vivero_ref ref, int error,
+                       const struct vivero_exit *exit);
+
+/* The one way to the end: names are free, whoever waits in the inbox is told
+ * DOWN with exit, links and monitors fire, it is logged, the owner is told last.
+ * Whoever comes second is told false; the first one does all of it. Its thread,
+ * or whoever declares it dead. Allocates nothing. */
+bool vv_entity_end(struct vv_entity *entity, const struct vivero_exit *exit);
+bool vv_entity_end_ref(struct vivero_ref ref, const struct vivero_exit *exit);
+
+/* Give back a reference; the last one frees by ops->free. */
+void vv_entity_release(struct vv_entity *entity);
+
+/* ---- Finding ------------------------------------------------------------------ */
+
+/* The entity behind a reference, with its lock held; NULL: gone. */
+struct vv_entity *vv_entity_lock(struct vivero_ref ref);
+void vv_entity_unlock(struct vv_entity *entity);
+/* The same and with a reference of the caller's own, without the lock. */
+struct vv_entity *vv_entity_retain(struct vivero_ref ref);
+
+/* The entity the calling thread runs; NULL: none. */
+struct vv_entity *vv_entity_here(void);
+void vv_entity_set_here(struct vv_entity *entity);
+/* Whether ref is among the ancestors of the calling entity, or itself. */
+bool vv_entity_is_above_here(struct vivero_ref ref);
+
+/* ---- Sending -------------------------------------------------------------------- */
+
+/* Put an envelope into the inbox; reserved: whatever its depth. It is the
+ * inbox's from then on; otherwise still the caller's.
+ * Errors: GONE; FULL; UNSUPPORTED for a deaf one. */
+int vv_entity_put(struct vivero_ref ref, struct vv_envelope *envelope,
+                  bool reserved);
+/* Sleep until there may be room. Errors: GONE, TIMED_OUT. */
+int vv_entity_wait_for_room(struct vivero_ref ref, int64_t deadline_ns);
+
+/* An exit signal, as vivero_signal(). from: whose. */
+int vv_entity_signal(struct vivero_ref to, struct vivero_ref from,
+                     const struct vivero_exit *reason);
+
+/* ---- Taking: its thread --------------------------------------------------------- */
+
+/* What is next: a request, a verdict, an envelope, in this order. */
+struct vv_mail {
+    struct vv_request *request;
+    struct vv_envelope *envelope;
+    bool ends; /* exit holds why */
+    struct vivero_exit exit;
+};
+/* False: nothing now. Not told of envelopes while it is suspended. */
+bool vv_entity_take(struct vv_entity *entity, struct vv_mail *mail);
+/* The same under its lock, for those who go to sleep when there is nothing. */
+bool vv_entity_take_locked(struct vv_entity *entity, struct vv_mail *mail);
+/* Whether there is something to take. */
+bool vv_entity_has_mail_locked(const struct vv_entity *entity);
+
+/* ---- Requests: the control lane ---------------------------------------------------- */
+
+/* Something its thread is to do between two messages, while somebody waits. */
+struct vv_request {
+    struct vv_request *next;
+    struct vv_waiter *waiter;  /* NULL: no worker waits */
+    struct vivero_ref from;    /* who asks; nobody: no entity */
+    uint32_t references;       /* guarded by the entity's lock until taken */
+    _Atomic uint32_t word;     /* 1: answered */
+    int kind;                  /* the receiver's own numbering */
+    int result;
+    struct vivero_exit exit;   /* when result is DOWN */
+    size_t size;               /* of the whole */
+    void (*fini)(struct vv_request *request); /* NULL: nothing to undo */
+};
+
+/* size bytes, which begin with the request; zeroed. NULL: no memory. */
+struct vv_request *vv_request_new(size_t size, int kind);
+/* Ask, and wait for the answer. After it the request is still the caller's, to
+ * read what it brought (not when the result is TIMED_OUT) and release.
+ * Errors: GONE, DOWN, TIMED_OUT, DEADLOCK, FORKED, or the answer. */
+int vv_request_send(struct vv_request *request, struct vivero_ref to,
+                    int64_t timeout_ns);
+/* The receiver's: answer and let go of it. */
+void vv_request_answer(struct vv_request *request, int result);
+void vv_request_release(struct vv_request *request);
+
+/* Wait for an end. Errors: GONE, TIMED_OUT. */
+int vv_entity_await_end(struct vivero_ref ref, int64_t deadline_ns,
+                        struct vivero_exit *exit);
+
+#endif
