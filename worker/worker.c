@@ -102,7 +102,9 @@ static void clear_current(struct vivero_entity *worker)
         atomic_store_explicit(&worker->running_reply, 0, memory_order_release);
     }
     vv_message_fini(&worker->current);
-    vv_crew_finished(worker->seat);
+    if (worker->seat != NULL) {
+        vv_crew_finished(worker->seat);
+    }
 }
 
 /* Room for the answer, zeroed. NULL: no memory. */
@@ -331,7 +333,7 @@ bool vv_worker_try_here(struct vv_crew *crew, uint32_t seat,
         return false;
     }
     if (previous != NULL) {
-        vv_wait_for_seat(previous->seat, worker->seat);
+        vv_wait_for_seat(vv_worker_waiter(previous), worker->seat);
     }
     /* The worker cannot leave while it is lent, so its pool stays; should the
      * handler never return, a close that gave up need not wait for us. */
@@ -343,7 +345,7 @@ bool vv_worker_try_here(struct vv_crew *crew, uint32_t seat,
     here->worker = previous;
     vv_here_leave(here, inside);
     if (previous != NULL) {
-        vv_wait_end(previous->seat);
+        vv_wait_end(vv_worker_waiter(previous));
     }
     *result = step_out(worker, out, operation->out_size);
     return true;
@@ -368,7 +370,7 @@ static void check_is_here(const struct vivero_entity *entity, const char *what)
 
 uint32_t vivero_entity_id(const struct vivero_entity *entity)
 {
-    return entity->seat->index + 1;
+    return entity->seat != NULL ? entity->seat->index + 1 : 0;
 }
 
 void *vivero_entity_payload(const struct vivero_entity *entity)
@@ -454,7 +456,7 @@ int vivero_entity_reply_later(struct vivero_entity *entity,
         }
     }
     if (message->reply == NULL ||
-        !vv_reply_owe(message->reply, message->generation, &entity->debts,
+        !vv_reply_owe(message->reply, message->generation, entity->debts,
                       &entity->debt)) {
         return VIVERO_E_INVALID;
     }
@@ -492,6 +494,11 @@ struct vivero_entity *vv_worker_of(const struct vv_seat *seat)
 struct vv_seat *vv_worker_seat(const struct vivero_entity *worker)
 {
     return worker->seat;
+}
+
+struct vv_waiter *vv_worker_waiter(struct vivero_entity *worker)
+{
+    return worker->waiter;
 }
 
 const struct vv_worker_spec *
@@ -567,7 +574,8 @@ void vv_worker_snapshot(struct vivero_entity *worker,
     }
     snapshot->handled = counted(&worker->handled);
     snapshot->failed = counted(&worker->failed);
-    snapshot->stolen = counted(&worker->seat->taken);
+    snapshot->stolen =
+        worker->seat != NULL ? counted(&worker->seat->taken) : 0;
     snapshot->restarts = counted(&worker->incarnation);
     vv_mutex_lock(&worker->lock);
     snapshot->last_exit = worker->last_exit;

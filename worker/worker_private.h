@@ -30,7 +30,8 @@ struct vivero_entity {
     /* fixed */
     struct vivero_self self;
     const struct vv_worker_spec *spec;
-    struct vv_seat *seat;
+    struct vv_seat *seat;     /* NULL: a worker on its own */
+    struct vv_waiter *waiter; /* the seat's, or its own */
     char name[VV_WORKER_NAME_MAX];
     void *payload;
     /* who runs the worker: its carrier, or a borrower of its idle bit */
@@ -50,7 +51,8 @@ struct vivero_entity {
     void *out;            /* scratch, or larger memory of its own */
     size_t out_size;
     _Alignas(max_align_t) unsigned char scratch[VV_SCRATCH];
-    struct vv_debts debts;
+    struct vv_debts *debts; /* own_debts; on a shared carrier the worker's */
+    struct vv_debts own_debts;
     bool alive;    /* the payload is initialised */
     bool retiring; /* as far as it has noticed `retire` */
     /* supervisor's thread, and open before it exists */
