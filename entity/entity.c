@@ -26,10 +26,8 @@
  * Sync.     entity.park: whoever put something wakes the sleeper. entity.room:
  *           whoever took something wakes those who wait for room.
  * Failure.  An end allocates nothing: a link's notice lives in the link.
- * Shutdown. The last end frees ties, envelopes and reply slots, once all threads
- *           that were on a visit have left: a visitor marks itself before it
- *           looks, under the lock; if it found somebody alive the end that
- *           follows sees the mark.
+ * Shutdown. Whoever has a reference to an entity keeps ties, envelopes and reply
+ *           slots from being freed; the last reference frees them.
  * Rejected. A lock-free inbox: the lock costs as much as the two atomic steps
  *           that would replace it, and makes order, bound and end one thing. */
 #include "entity/entity.h"
@@ -42,27 +40,15 @@
 #include "mailbox/here.h"
 #include "mailbox/spin.h"
 #include "os/clock.h"
-#include "os/cpu.h"
 #include "os/park.h"
 #include "os/thread.h"
 
 /* How the thread of an entity waits: word `park` of its slot. */
 enum park { AWAKE = 0, LOOKING, ASLEEP };
 
-static const char visited; /* what a visit marks */
 static _Atomic uint32_t count; /* of entities and reserved references */
 
 /* ---- The process-wide part --------------------------------------------------- */
-
-const void *vv_entity_visit(void)
-{
-    return vv_here_enter(vv_here(), &visited);
-}
-
-void vv_entity_leave(const void *previous)
-{
-    vv_here_leave(vv_here(), previous);
-}
 
 static int retain_runtime(void)
 {
@@ -84,9 +70,6 @@ static void release_runtime(void)
 {
     /* sync(entity.count): the last one sees what the others did. */
     if (atomic_fetch_sub_explicit(&count, 1, memory_order_acq_rel) == 1) {
-        while (vv_here_somebody_inside(&visited)) {
-            vv_cpu_yield(); /* on its way out: it has been answered */
-        }
         vv_ties_free_all();
     }
     vv_fork_unwatch();
@@ -159,6 +142,7 @@ void vv_entity_release(struct vv_entity *entity)
     vv_mutex_unlock(&slot->lock);
     if (last) {
         entity->ops->free(entity);
+        release_runtime();
     }
 }
 
@@ -245,6 +229,14 @@ void vv_entity_unreserve(struct vivero_ref ref)
     }
 }
 
+/* Its successor takes over its share of the runtime. Nobody else has a
+ * reference: it was never shown. */
+static void free_replaced(struct vv_entity *bare)
+{
+    VV_ASSERT(bare->references == 1);
+    bare->ops->free(bare);
+}
+
 bool vv_entity_bind(struct vv_entity *entity, struct vivero_ref ref)
 {
     struct vv_slot *slot = lock_slot(ref);
@@ -271,7 +263,7 @@ bool vv_entity_bind(struct vv_entity *entity, struct vivero_ref ref)
     atomic_store_explicit(&slot->park, AWAKE, memory_order_relaxed);
     vv_mutex_unlock(&slot->lock);
     if (bare != NULL) {
-        vv_entity_release(bare);
+        free_replaced(bare);
     }
     return true;
 }
@@ -443,16 +435,15 @@ void vv_entity_append_locked(struct vv_entity *entity,
     entity->queued += envelope->reserved ? 0 : 1;
 }
 
-int vv_entity_put(struct vivero_ref ref, struct vv_envelope *envelope)
+int vv_entity_put(struct vv_entity *entity, struct vv_envelope *envelope)
 {
-    struct vv_entity *entity = vv_entity_lock(ref);
     int error = VIVERO_OK;
     bool wake = false;
 
-    if (entity == NULL) {
-        return VIVERO_E_GONE;
-    }
-    if ((entity->flags & VV_ENTITY_DEAF) != 0) {
+    vv_mutex_lock(&entity->slot->lock);
+    if (vv_entity_is_ending_locked(entity)) {
+        error = VIVERO_E_GONE;
+    } else if ((entity->flags & VV_ENTITY_DEAF) != 0) {
         error = VIVERO_E_UNSUPPORTED;
     } else if (!envelope->reserved && used_locked(entity) >= entity->depth) {
         error = VIVERO_E_FULL;
@@ -464,34 +455,44 @@ int vv_entity_put(struct vivero_ref ref, struct vv_envelope *envelope)
     return error;
 }
 
-static bool has_room_locked(const struct vv_entity *entity)
+/* Register as somebody who waits for room. True: there is some already, or
+ * never will be. */
+static bool begin_room_wait(struct vv_entity *entity, uint32_t *sequence)
 {
-    return used_locked(entity) < entity->depth;
+    struct vv_slot *slot = entity->slot;
+    bool over;
+
+    vv_mutex_lock(&slot->lock);
+    over = vv_entity_is_ending_locked(entity) ||
+           used_locked(entity) < entity->depth;
+    if (!over) {
+        slot->room_waiters++;
+        /* relaxed: changed under the lock only. */
+        *sequence = atomic_load_explicit(&slot->room, memory_order_relaxed);
+    }
+    vv_mutex_unlock(&slot->lock);
+    return over;
 }
 
-int vv_entity_wait_for_room(struct vivero_ref ref, int64_t deadline_ns)
+int vv_entity_wait_for_room(struct vv_entity *entity, int64_t deadline_ns)
 {
-    struct vv_entity *entity = vv_entity_lock(ref);
-    struct vv_slot *slot;
+    struct vv_slot *slot = entity->slot;
     uint32_t sequence;
     bool in_time = true;
+    bool gone;
 
-    if (entity == NULL) {
+    if (!begin_room_wait(entity, &sequence)) {
+        in_time = vv_park(&slot->room, sequence, deadline_ns);
+        vv_mutex_lock(&slot->lock);
+        slot->room_waiters--;
+        vv_mutex_unlock(&slot->lock);
+    }
+    vv_mutex_lock(&slot->lock);
+    gone = vv_entity_is_ending_locked(entity);
+    vv_mutex_unlock(&slot->lock);
+    if (gone) {
         return VIVERO_E_GONE;
     }
-    slot = entity->slot;
-    if (has_room_locked(entity)) {
-        vv_entity_unlock(entity);
-        return VIVERO_OK;
-    }
-    slot->room_waiters++;
-    /* relaxed: changed under the lock only. */
-    sequence = atomic_load_explicit(&slot->room, memory_order_relaxed);
-    vv_mutex_unlock(&slot->lock);
-    in_time = vv_park(&slot->room, sequence, deadline_ns);
-    vv_mutex_lock(&slot->lock);
-    slot->room_waiters--;
-    vv_mutex_unlock(&slot->lock);
     return in_time ? VIVERO_OK : VIVERO_E_TIMED_OUT;
 }
 
@@ -671,19 +672,13 @@ static bool counts(const struct vv_envelope *envelope, const void *ctx)
     return !envelope->reserved;
 }
 
-void vv_entity_drop_oldest(struct vivero_ref ref)
+void vv_entity_drop_oldest(struct vv_entity *entity)
 {
-    struct vv_entity *entity = vv_entity_retain(ref);
-    struct vv_envelope *oldest;
+    struct vv_envelope *oldest = vv_entity_take_if(entity, counts, NULL);
 
-    if (entity == NULL) {
-        return;
-    }
-    oldest = vv_entity_take_if(entity, counts, NULL);
     if (oldest != NULL) {
         discard(entity->slot, oldest, VIVERO_E_FULL, NULL);
     }
-    vv_entity_release(entity);
 }
 
 /* ---- The end ----------------------------------------------------------------------------- */
@@ -765,7 +760,6 @@ bool vv_entity_end(struct vv_entity *entity, const struct vivero_exit *exit)
     settle_remains(entity->slot, &remains, exit);
     vv_ties_fire(entity, exit);
     finish_end(entity, exit);
-    release_runtime();
     return true;
 }
 

@@ -114,7 +114,9 @@ void vv_entity_started(struct vivero_ref ref, int error,
 bool vv_entity_end(struct vv_entity *entity, const struct vivero_exit *exit);
 bool vv_entity_end_ref(struct vivero_ref ref, const struct vivero_exit *exit);
 
-/* Give back a reference; the last one frees by ops->free. */
+/* Give back a reference; the last one frees by ops->free. As long as somebody
+ * has a reference to some entity, the process's reply slots, envelopes and ties
+ * stay: who uses a value that may be stale retains what it names first. */
 void vv_entity_release(struct vv_entity *entity);
 
 /* ---- Finding ------------------------------------------------------------------ */
@@ -134,19 +136,14 @@ bool vv_entity_is_above_here(struct vivero_ref ref);
 
 /* ---- Sending -------------------------------------------------------------------- */
 
-/* Between these the process's reply slots and envelopes stay, even if the last
- * entity ends: for whoever uses a reference that may be stale. */
-const void *vv_entity_visit(void);
-void vv_entity_leave(const void *previous);
-
 /* Put an envelope into the inbox; beyond its depth only a reserved one. It is
  * the inbox's from then on; otherwise still the caller's.
  * Errors: GONE; FULL; UNSUPPORTED for a deaf one. */
-int vv_entity_put(struct vivero_ref ref, struct vv_envelope *envelope);
+int vv_entity_put(struct vv_entity *entity, struct vv_envelope *envelope);
 /* Drop the oldest message of the inbox: its caller is told FULL. */
-void vv_entity_drop_oldest(struct vivero_ref ref);
+void vv_entity_drop_oldest(struct vv_entity *entity);
 /* Sleep until there may be room. Errors: GONE, TIMED_OUT. */
-int vv_entity_wait_for_room(struct vivero_ref ref, int64_t deadline_ns);
+int vv_entity_wait_for_room(struct vv_entity *entity, int64_t deadline_ns);
 /* Where its tombstones are counted. */
 struct vv_credit *vv_entity_credit(struct vv_entity *entity);
 

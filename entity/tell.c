@@ -5,7 +5,6 @@
 
 #include "base/check.h"
 #include "entity/entity_private.h"
-#include "mailbox/here.h"
 #include "os/thread.h"
 
 static struct vv_entity *caller(const char *what)
@@ -38,15 +37,12 @@ bool vivero_is_alive(struct vivero_ref ref)
 
 /* ---- Messages ------------------------------------------------------------------ */
 
-static int tell(struct vivero_ref to, uint32_t tag, const void *data,
+static int tell(struct vv_entity *to, uint32_t tag, const void *data,
                 size_t size)
 {
     struct vv_envelope *envelope;
-    int error = vivero_is_alive(to) ? VIVERO_OK : VIVERO_E_GONE;
+    int error = vv_envelope_tell(tag, data, size, &envelope);
 
-    if (error == VIVERO_OK) {
-        error = vv_envelope_tell(tag, data, size, &envelope);
-    }
     if (error != VIVERO_OK) {
         return error;
     }
@@ -61,17 +57,20 @@ static int tell(struct vivero_ref to, uint32_t tag, const void *data,
 int vivero_tell(struct vivero_ref to, uint32_t tag, const void *data,
                 size_t size)
 {
-    const void *previous;
+    struct vv_entity *entity;
     int error;
 
-    VV_CHECK(data != NULL || size == 0,
-             "vivero_tell(): %zu bytes at NULL", size);
+    VV_CHECK(data != NULL || size == 0, "vivero_tell(): %zu bytes at NULL",
+             size);
     if (vv_forked()) {
         return VIVERO_E_FORKED;
     }
-    previous = vv_entity_visit();
-    error = tell(to, tag, data, size);
-    vv_entity_leave(previous);
+    entity = vv_entity_retain(to);
+    if (entity == NULL) {
+        return VIVERO_E_GONE;
+    }
+    error = tell(entity, tag, data, size);
+    vv_entity_release(entity);
     return error;
 }
 
@@ -79,12 +78,8 @@ int vivero_tell(struct vivero_ref to, uint32_t tag, const void *data,
 
 static int send_signal(struct vivero_ref to, const struct vivero_exit *reason)
 {
-    struct vv_envelope *note;
+    struct vv_envelope *note = vv_envelope_new(VV_ENVELOPE_EXIT);
 
-    if (!vivero_is_alive(to)) {
-        return VIVERO_E_GONE;
-    }
-    note = vv_envelope_new(VV_ENVELOPE_EXIT);
     if (note == NULL) {
         return VIVERO_E_NO_MEMORY;
     }
@@ -96,7 +91,7 @@ static int send_signal(struct vivero_ref to, const struct vivero_exit *reason)
 
 int vivero_signal(struct vivero_ref to, const struct vivero_exit *reason)
 {
-    const void *previous;
+    struct vv_entity *entity;
     int error;
 
     VV_CHECK(reason != NULL, "vivero_signal(): the reason is NULL");
@@ -106,9 +101,12 @@ int vivero_signal(struct vivero_ref to, const struct vivero_exit *reason)
     if (reason->kind == VIVERO_EXIT_NONE) {
         return VIVERO_E_INVALID;
     }
-    previous = vv_entity_visit();
+    entity = vv_entity_retain(to); /* and with it the envelopes */
+    if (entity == NULL) {
+        return VIVERO_E_GONE;
+    }
     error = send_signal(to, reason);
-    vv_entity_leave(previous);
+    vv_entity_release(entity);
     return error;
 }
 
