@@ -49,17 +49,12 @@ int vv_worker_new(const struct vv_worker_spec *spec, struct vv_seat *seat,
         vv_release(spec->account, fresh, sizeof(*fresh), VV_CACHELINE);
         return VIVERO_E_NO_MEMORY;
     }
-    fresh->self.entity = fresh;
-    fresh->spec = spec;
+    vv_worker_init_stage(fresh, spec);
     fresh->seat = seat;
     fresh->waiter = &seat->waiter;
-    fresh->debts = &fresh->own_debts;
     fresh->payload = payload;
-    fresh->out = fresh->scratch;
-    fresh->out_size = VV_SCRATCH;
     (void)snprintf(fresh->name, sizeof(fresh->name), "%s/%u", spec->family,
                    seat->index + 1);
-    vv_mutex_init(&fresh->lock, VV_RANK_WORKER);
     seat->worker = fresh;
     *worker = fresh;
     return VIVERO_OK;
@@ -74,12 +69,8 @@ void vv_worker_free(struct vivero_entity *worker)
     }
     spec = worker->spec;
     VV_ASSERT(!worker->alive);
-    if (worker->out != worker->scratch) {
-        vv_release(spec->account, worker->out, worker->out_size,
-                   _Alignof(max_align_t));
-    }
+    vv_worker_fini_stage(worker);
     worker->seat->worker = NULL;
-    vv_mutex_fini(&worker->lock);
     vv_release(spec->account, worker->payload, payload_size(spec),
                VV_CACHELINE);
     vv_release(spec->account, worker, sizeof(*worker), VV_CACHELINE);
