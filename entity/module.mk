@@ -1,7 +1,7 @@
 # entity, layer 3: references, inboxes, signals, links and monitors, the end
 
 modules += entity/libentity.la
-entity_libs = entity/libentity.la $(mailbox_libs)
+entity_libs = entity/libentity.la timer/libtimer.la $(mailbox_libs)
 entity_libentity_la_SOURCES = \
 	%D%/directory.c \
 	%D%/entity_private.h \

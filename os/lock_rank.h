@@ -20,6 +20,7 @@ enum vv_lock_rank {
     VV_RANK_ENVELOPES,  /* the depot of envelopes */
     VV_RANK_HEIRS,      /* threads that ended and are to be joined */
     VV_RANK_THREADS,    /* the list of threads that use the library */
+    VV_RANK_TIMER,      /* armed timers: started under any other mutex */
     VV_RANK_COUNT
 };
 
