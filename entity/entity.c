@@ -115,6 +115,11 @@ struct vv_entity *vv_entity_lock(struct vivero_ref ref)
     return slot->entity;
 }
 
+void vv_entity_hold(struct vv_entity *entity)
+{
+    vv_mutex_lock(&entity->slot->lock);
+}
+
 void vv_entity_unlock(struct vv_entity *entity)
 {
     vv_mutex_unlock(&entity->slot->lock);
@@ -340,7 +345,7 @@ void vv_entity_poke(struct vv_entity *entity)
     vv_mutex_unlock(&entity->slot->lock);
 }
 
-static bool has_mail_locked(const struct vv_entity *entity)
+bool vv_entity_has_mail_locked(const struct vv_entity *entity)
 {
     return entity->requests != NULL || entity->verdict != NULL ||
            (entity->first != NULL &&
@@ -352,7 +357,7 @@ bool vv_entity_has_mail(struct vv_entity *entity)
     bool has;
 
     vv_mutex_lock(&entity->slot->lock);
-    has = has_mail_locked(entity);
+    has = vv_entity_has_mail_locked(entity);
     vv_mutex_unlock(&entity->slot->lock);
     return has;
 }
@@ -364,7 +369,7 @@ static bool look_before_sleep(struct vv_entity *entity)
 
     vv_mutex_lock(&entity->slot->lock);
     something =
-        has_mail_locked(entity) || (entity->flags & VV_ENTITY_POKED) != 0;
+        vv_entity_has_mail_locked(entity) || (entity->flags & VV_ENTITY_POKED) != 0;
     entity->flags &= ~(uint32_t)VV_ENTITY_POKED;
     /* relaxed: guarded by the lock until the next line of whoever wakes. */
     atomic_store_explicit(&entity->slot->park, something ? AWAKE : LOOKING,
@@ -409,6 +414,16 @@ bool vv_entity_rest(struct vv_entity *entity, const struct vv_spin *spin,
         }
     }
     return true;
+}
+
+void vv_entity_suspend(struct vv_entity *entity, bool suspended)
+{
+    vv_mutex_lock(&entity->slot->lock);
+    entity->flags = suspended
+                        ? entity->flags | VV_ENTITY_SUSPENDED
+                        : entity->flags & ~(uint32_t)VV_ENTITY_SUSPENDED;
+    vv_entity_poke_locked(entity);
+    vv_mutex_unlock(&entity->slot->lock);
 }
 
 /* ---- Putting ------------------------------------------------------------------------ */

@@ -40,11 +40,10 @@ bool vv_entity_is_ending_locked(const struct vv_entity *entity);
 void vv_entity_append_locked(struct vv_entity *entity,
                              struct vv_envelope *envelope);
 
-/* ---- ties.c, names.c ---- */
+/* ---- ties.c ---- */
 
 /* Links and monitors of an entity that ends. */
 void vv_ties_fire(struct vv_entity *entity, const struct vivero_exit *exit);
-void vv_name_forget(struct vv_entity *entity);
 /* Memory that ends with the last entity. */
 void vv_ties_free_all(void);
 

@@ -286,7 +286,8 @@ void vv_reply_default(struct vv_debts *debts, int result,
     }
 }
 
-bool vv_reply_fence(struct vivero_reply_token token, int result)
+bool vv_reply_fence(struct vivero_reply_token token, int result,
+                    const struct vivero_exit *exit)
 {
     struct vv_reply *reply;
     uint32_t word;
@@ -304,7 +305,7 @@ bool vv_reply_fence(struct vivero_reply_token token, int result)
     }
     vv_mutex_unlock(&vv_reply_lock);
     if (mine) {
-        fill(reply, result, NULL, NULL);
+        fill(reply, result, NULL, exit);
         publish(reply);
     }
     return mine;

@@ -93,9 +93,10 @@ bool vv_reply_begin(struct vv_reply *reply, uint32_t *generation,
 void vv_reply_settle(struct vv_reply *reply, uint32_t generation, int result,
                      const void *out, const struct vivero_exit *exit);
 
-/* Settle from outside what a worker has begun and will not finish in time.
- * False: it was quicker. */
-bool vv_reply_fence(struct vivero_reply_token token, int result);
+/* Settle from outside what a worker has begun and will not finish in time; exit
+ * as in vv_reply_settle(). False: it was quicker. */
+bool vv_reply_fence(struct vivero_reply_token token, int result,
+                    const struct vivero_exit *exit);
 
 /* Turn a begun slot into a debt that can be paid by token. If it was fenced
  * meanwhile the token is stale from the start. False: it has no caller. */

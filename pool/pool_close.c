@@ -47,10 +47,10 @@ static void abandon(struct vv_pool *pool, uint32_t index)
     struct vv_pool_child *child = &pool->children[index];
 
     vv_pool_retain(pool);
-    vv_pool_count_abandoned(1);
+    vv_worker_count_given_up(1);
     if (!vv_worker_abandon(child->worker)) {
         /* It leaves by itself after all, and has said so or is about to. */
-        vv_pool_count_abandoned(-1);
+        vv_worker_count_given_up(-1);
         vv_pool_release(pool);
         return;
     }

@@ -52,7 +52,7 @@ void vv_pool_news(struct vivero_entity *worker, enum vv_worker_news news,
     uint32_t index = vv_worker_index(worker);
 
     if (news == VV_NEWS_LEFT_LATE) {
-        vv_pool_count_abandoned(-1);
+        vv_worker_count_given_up(-1);
         vv_pool_release(pool);
         return;
     }

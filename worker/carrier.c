@@ -548,20 +548,25 @@ static bool is_abandoned(struct vivero_entity *worker)
     return abandoned;
 }
 
-void vv_worker_fence(struct vivero_entity *worker)
+void vv_worker_fence_with(struct vivero_entity *worker, int result,
+                          const struct vivero_exit *exit)
 {
     /* sync(worker.running_reply): the slot it names is begun. */
     uint64_t running =
         atomic_load_explicit(&worker->running_reply, memory_order_acquire);
 
-    if (!is_abandoned(worker)) {
-        return;
-    }
     if (running != 0) {
         const struct vivero_reply_token token = {(uint32_t)(running >> 32) - 1,
                                                  (uint32_t)running};
 
-        (void)vv_reply_fence(token, VIVERO_E_CLOSING);
+        (void)vv_reply_fence(token, result, exit);
     }
-    vv_reply_default(worker->debts, VIVERO_E_CLOSING, NULL);
+    vv_reply_default(worker->debts, result, exit);
+}
+
+void vv_worker_fence(struct vivero_entity *worker)
+{
+    if (is_abandoned(worker)) {
+        vv_worker_fence_with(worker, VIVERO_E_CLOSING, NULL);
+    }
 }

@@ -5,8 +5,21 @@ worker_libs = worker/libworker.la $(entity_libs)
 worker_libworker_la_SOURCES = \
 	%D%/worker_private.h \
 	%D%/carrier.c \
+	%D%/carriers.c \
+	%D%/dictionary.c \
+	%D%/single_private.h \
+	%D%/single.c \
+	%D%/single_call.c \
+	%D%/single_control.c \
+	%D%/single_start.c \
+	%D%/single_step.c \
+	%D%/spawn.c \
 	%D%/worker.c %D%/worker.h
 
-viveroinclude_HEADERS += include/vivero/worker.h
+viveroinclude_HEADERS += \
+	include/vivero/worker.h \
+	include/vivero/worker_carriers.h \
+	include/vivero/worker_single.h \
+	include/vivero/worker_spawn.h
 
 EXTRA_DIST += %D%/module.mk

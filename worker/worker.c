@@ -55,6 +55,12 @@ static uint64_t counted(const _Atomic uint64_t *counter)
     return atomic_load_explicit(counter, memory_order_relaxed);
 }
 
+uint64_t vv_worker_take_count(_Atomic uint64_t *counter)
+{
+    /* relaxed: as in count(). */
+    return atomic_exchange_explicit(counter, 0, memory_order_relaxed);
+}
+
 /* ---- The stage: what runs the messages of one worker ------------------------------ */
 
 void vv_worker_init_stage(struct vivero_entity *worker,
@@ -561,6 +567,23 @@ int vivero_reply_error(struct vivero_reply_token token, int error)
 const struct vivero_exit *vivero_last_exit(void)
 {
     return &vv_here()->last_exit;
+}
+
+/* ---- Threads that were given up ----------------------------------------------------------- */
+
+static _Atomic uint32_t given_up;
+
+void vv_worker_count_given_up(int change)
+{
+    /* relaxed: a number to look at. */
+    atomic_fetch_add_explicit(&given_up, (uint32_t)change,
+                              memory_order_relaxed);
+}
+
+uint32_t vivero_abandoned_threads(void)
+{
+    /* relaxed: a number to look at. */
+    return atomic_load_explicit(&given_up, memory_order_relaxed);
 }
 
 /* ---- Looking ------------------------------------------------------------------------------- */

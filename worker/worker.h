@@ -88,6 +88,12 @@ bool vv_worker_abandon(struct vivero_entity *worker);
 /* Tell all who wait for an answer of an abandoned worker CLOSING. */
 void vv_worker_fence(struct vivero_entity *worker);
 
+/* The same, whoever it belongs to, and for exit if result is DOWN. */
+void vv_worker_fence_with(struct vivero_entity *worker, int result,
+                          const struct vivero_exit *exit);
+/* Threads that were given up and still run, process-wide. */
+void vv_worker_count_given_up(int change);
+
 /* Run one call in place of an idle worker, on the calling thread. False: none
  * is idle and nothing happened. */
 bool vv_worker_try_here(struct vv_crew *crew, uint32_t seat,

@@ -93,6 +93,9 @@ void vv_worker_init_stage(struct vivero_entity *worker,
                           const struct vv_worker_spec *spec);
 void vv_worker_fini_stage(struct vivero_entity *worker);
 
+/* The counter's value, which begins anew. */
+uint64_t vv_worker_take_count(_Atomic uint64_t *counter);
+
 void vv_exit_set(struct vivero_exit *exit, enum vivero_exit_kind kind, int code,
                  const char *text);
 void vv_worker_set_phase(struct vivero_entity *worker,

@@ -338,9 +338,6 @@ vivero_pool_snapshot_free(const struct vivero_pool_snapshot *snapshot);
  * Errors: NO_MEMORY; IO when out refuses. */
 VIVERO_API int vivero_pool_print(struct vivero_pool *pool, FILE *out);
 
-/* Threads that were abandoned by closed pools and still run, process-wide. */
-VIVERO_API uint32_t vivero_abandoned_threads(void);
-
 VIVERO_END
 
 #endif

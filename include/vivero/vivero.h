@@ -4,6 +4,7 @@
 
 /* Everything, for users. */
 #include <vivero/api.h>
+#include <vivero/entity.h>
 #include <vivero/error.h>
 #include <vivero/exit.h>
 #include <vivero/log.h>
@@ -11,7 +12,12 @@
 #include <vivero/operation.h>
 #include <vivero/pool.h>
 #include <vivero/pool_define.h>
+#include <vivero/ref.h>
+#include <vivero/send.h>
 #include <vivero/time.h>
 #include <vivero/worker.h>
+#include <vivero/worker_carriers.h>
+#include <vivero/worker_single.h>
+#include <vivero/worker_spawn.h>
 
 #endif
