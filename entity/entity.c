@@ -50,6 +50,12 @@ static _Atomic uint32_t count; /* of entities and reserved references */
 
 /* ---- The process-wide part --------------------------------------------------- */
 
+bool vv_entities_exist(void)
+{
+    /* relaxed: see vv_errands_end(). */
+    return atomic_load_explicit(&count, memory_order_relaxed) > 0;
+}
+
 static int retain_runtime(void)
 {
     int error;
@@ -70,6 +76,7 @@ static void release_runtime(void)
 {
     /* sync(entity.count): the last one sees what the others did. */
     if (atomic_fetch_sub_explicit(&count, 1, memory_order_acq_rel) == 1) {
+        vv_errands_end();
         vv_ties_free_all();
     }
     vv_fork_unwatch();

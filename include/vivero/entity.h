@@ -99,7 +99,8 @@ VIVERO_API int vivero_tell_after(struct vivero_ref to, int64_t delay_ns,
 VIVERO_API int vivero_tell_at(struct vivero_ref to, int64_t instant_ns,
                               uint32_t tag, const void *data, size_t size,
                               struct vivero_timer *timer);
-/* To whoever has the name when the time has come. */
+/* To whoever has the name when the time has come. GONE when nobody has it now
+ * and the caller is no entity; INVALID for a name that cannot be. */
 VIVERO_API int vivero_tell_name_after(const char *name, int64_t delay_ns,
                                       uint32_t tag, const void *data,
                                       size_t size, struct vivero_timer *timer);
