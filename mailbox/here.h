@@ -9,6 +9,7 @@
 #include <stdint.h>
 
 struct vv_reply;
+struct vv_seat;
 struct vivero_entity;
 
 /* What the library keeps for each thread that calls it. */
@@ -18,6 +19,7 @@ struct vv_here {
                                       of calling; NULL: none */
     /* owner thread only */
     struct vivero_entity *worker; /* the worker this thread runs; NULL: none */
+    struct vv_seat *seat;         /* that worker's */
     struct vv_reply *replies;     /* cache of free reply slots */
     uint32_t reply_count;
     uint32_t epoch;         /* of the depot the cache came from */

@@ -12,6 +12,7 @@ enum vv_lock_rank {
     VV_RANK_SUPERVISOR, /* a supervisor's inbox */
     VV_RANK_WAITS,      /* who waits for whom, process-wide */
     VV_RANK_REPLY,      /* the depot of reply slots */
+    VV_RANK_FUTURES,    /* who is told about which future, process-wide */
     VV_RANK_THREADS,    /* the list of threads that use the library */
     VV_RANK_TIMER,      /* armed timers: started under any other mutex */
     VV_RANK_COUNT

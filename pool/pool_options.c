@@ -23,7 +23,7 @@
 #define SHUTDOWN_DEFAULT VIVERO_SECONDS(5)
 
 VV_NO_TAIL_PADDING(struct vivero_pool_options, seed);
-VV_NO_TAIL_PADDING(struct vivero_send, message);
+VV_NO_TAIL_PADDING(struct vivero_send, tag);
 
 void vivero_pool_options_init(struct vivero_pool_options *options)
 {

@@ -6,6 +6,7 @@
 #include <vivero/api.h>
 #include <vivero/error.h>
 #include <vivero/exit.h>
+#include <vivero/future.h>
 #include <vivero/log.h>
 #include <vivero/memory.h>
 #include <vivero/operation.h>
