@@ -21,7 +21,7 @@
  *      only by whom a state gives it, and what is read before is atomic.
  *   I2 A watched slot leaves the states of a future under the futures' lock, so
  *      who holds it and has seen the generation may use the slot's lists.
- *   I3 What is needed of the object that the message was sent to, its mailbox,
+ *   I3 What is needed of the object that the message was sent to, its credit,
  *      is used by who is marked as inside of it and then has done a step out of
  *      a pending state: whoever ends the message afterwards, which a close
  *      waits for, acquires that step and so sees the mark.
@@ -51,13 +51,13 @@ struct vv_mutex vv_future_lock = VV_MUTEX_INIT(VV_RANK_FUTURES);
 
 static const void *object_of(const struct vv_reply *reply)
 {
-    /* relaxed: as mailbox_of(). */
+    /* relaxed: as credit_of(). */
     return atomic_load_explicit(&reply->future.object, memory_order_relaxed);
 }
 
 static struct vv_crew *crew_of(const struct vv_reply *reply)
 {
-    /* relaxed: as mailbox_of(). */
+    /* relaxed: as credit_of(). */
     return atomic_load_explicit(&reply->future.crew, memory_order_relaxed);
 }
 
@@ -69,6 +69,7 @@ static void set_target(struct vv_reply *reply,
     /* relaxed: published with the cell, or with the future. */
     atomic_store_explicit(&part->object, target->object, memory_order_relaxed);
     atomic_store_explicit(&part->crew, target->crew, memory_order_relaxed);
+    atomic_store_explicit(&part->single, target->single, memory_order_relaxed);
     atomic_store_explicit(&part->addressed, target->addressed,
                           memory_order_relaxed);
 }
@@ -193,7 +194,7 @@ static uint32_t word_after(uint32_t word)
 {
     switch (state_of(word)) {
     case QUEUED:
-        /* Only who can be seen inside may touch the mailbox. Else the message
+        /* Only who can be seen inside may give credit. Else the message
          * becomes one that nobody waits for. */
         return vv_here_is_listed(vv_here()) ? with_state(word, DEAD)
                                             : word & ~(CALLER | PARKED);
@@ -274,12 +275,14 @@ static bool leave(struct vv_reply *reply, uint32_t generation, uint32_t *before)
 }
 
 /* A queued message became a tombstone: I3. */
-static void give_room(struct vv_crew *crew, struct vv_mailbox *mailbox,
+static void give_room(struct vv_crew *crew, struct vv_credit *credit,
                       struct vv_box *box)
 {
     vv_box_free(box);
-    vv_mailbox_credit(mailbox, VV_SETTLED_CANCELLED);
-    vv_crew_poke_quiet(crew);
+    credit->give(credit, VV_SETTLED_CANCELLED);
+    if (crew != NULL) {
+        vv_crew_poke_quiet(crew);
+    }
 }
 
 bool vv_future_leave(struct vv_reply *reply, uint32_t generation)
@@ -287,13 +290,13 @@ bool vv_future_leave(struct vv_reply *reply, uint32_t generation)
     struct vv_here *here = vv_here();
     const void *previous = vv_here_enter(here, object_of(reply));
     struct vv_crew *crew = crew_of(reply);
-    struct vv_mailbox *mailbox = mailbox_of(reply);
+    struct vv_credit *credit = credit_of(reply);
     struct vv_box *box = box_of(reply);
     uint32_t before;
     bool left = leave(reply, generation, &before);
 
     if (left && state_of(before) == QUEUED && vv_here_is_listed(here)) {
-        give_room(crew, mailbox, box);
+        give_room(crew, credit, box);
     }
     vv_here_leave(here, previous);
     if (left && state_of(before) == DONE) {
@@ -351,22 +354,32 @@ static bool sleep_until_answered(struct vv_reply *reply, uint32_t generation,
     return vv_future_fate(word, generation) != VV_FATE_PENDING;
 }
 
-/* Whom a worker that waits for it waits for. */
-static uint32_t seat_index(const struct vv_reply *reply,
-                           const struct vv_crew *crew)
+static uint32_t seat_with(const struct vv_crew *crew,
+                          const struct vv_credit *credit)
 {
     uint32_t used = vv_crew_used(crew);
     uint32_t i = 0;
 
-    /* relaxed: as mailbox_of(). */
-    if (!atomic_load_explicit(&reply->future.addressed, memory_order_relaxed)) {
-        return VV_ANY_SEAT;
-    }
-    while (i < used && vv_crew_seat(crew, i)->mailbox !=
-                           mailbox_of((struct vv_reply *)(uintptr_t)reply)) {
+    while (i < used && &vv_crew_seat(crew, i)->mailbox->credit != credit) {
         i++;
     }
     return i < used ? i : VV_ANY_SEAT;
+}
+
+/* Whom a worker that waits for it waits for. */
+static struct vv_wait wait_of(struct vv_reply *reply)
+{
+    const struct vv_future_part *part = &reply->future;
+    struct vv_wait wait = {
+        .crew = crew_of(reply), .index = VV_ANY_SEAT, .reply = reply};
+
+    /* relaxed: as credit_of(). */
+    wait.single = atomic_load_explicit(&part->single, memory_order_relaxed);
+    if (wait.crew != NULL &&
+        atomic_load_explicit(&part->addressed, memory_order_relaxed)) {
+        wait.index = seat_with(wait.crew, credit_of(reply));
+    }
+    return wait;
 }
 
 /* A worker says whom it waits for, as it does in a call. */
@@ -374,7 +387,6 @@ static int sleep_as_worker(struct vv_here *here, struct vv_reply *reply,
                            uint32_t generation, int64_t deadline_ns)
 {
     const void *previous = vv_here_enter(here, object_of(reply));
-    struct vv_crew *crew = crew_of(reply);
     uint32_t word = load_word(reply);
     int error = VIVERO_OK;
 
@@ -383,13 +395,15 @@ static int sleep_as_worker(struct vv_here *here, struct vv_reply *reply,
            !step(reply, &word, word | PARKED)) {
     }
     if (vv_future_fate(word, generation) == VV_FATE_PENDING) {
-        if (!vv_wait_begin(here->seat, crew, seat_index(reply, crew), reply)) {
+        const struct vv_wait wait = wait_of(reply);
+
+        if (!vv_wait_begin(here->waiter, &wait)) {
             error = VIVERO_E_DEADLOCK;
         } else {
             error = sleep_until_answered(reply, generation, deadline_ns)
                         ? VIVERO_OK
                         : VIVERO_E_AGAIN;
-            vv_wait_end(here->seat);
+            vv_wait_end(here->waiter);
         }
     }
     vv_here_leave(here, previous);
@@ -408,7 +422,7 @@ static int await(struct vv_reply *reply, uint32_t generation,
     if (deadline_ns == 0) {
         return VIVERO_E_AGAIN;
     }
-    if (here->seat != NULL) {
+    if (here->waiter != NULL) {
         return sleep_as_worker(here, reply, generation, deadline_ns);
     }
     return sleep_until_answered(reply, generation, deadline_ns)

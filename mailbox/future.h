@@ -8,12 +8,13 @@
 
 #include "mailbox/reply.h"
 
-/* Where the message of a future goes. */
+/* Where the message of a future goes. What these point to lives until nobody is
+ * inside of object: vv_here_somebody_inside(). */
 struct vv_future_target {
-    const void *object;   /* whoever frees the mailbox waits until nobody is
-                             inside of this one: vv_here_somebody_inside() */
-    struct vv_crew *crew; /* lives as long */
-    bool addressed; /* to one seat: the one whose mailbox the slot names */
+    const void *object;
+    struct vv_crew *crew; /* NULL: to a single worker */
+    bool addressed; /* to one seat of it: the one that has the slot's credit */
+    struct vv_waiter *single; /* without a crew */
 };
 
 /* Make a future of a slot that is about to be queued and has a caller. Until

@@ -5,6 +5,7 @@ mailbox_libs = mailbox/libmailbox.la $(os_libs)
 mailbox_libmailbox_la_SOURCES = \
 	%D%/completions.c \
 	%D%/crew.c %D%/crew.h \
+	%D%/envelope.c %D%/envelope.h \
 	%D%/future.c %D%/future.h \
 	%D%/future_private.h \
 	%D%/future_watch.c \
@@ -19,7 +20,7 @@ mailbox_libmailbox_la_SOURCES = \
 	%D%/reply.c %D%/reply.h \
 	%D%/reply_depot.c \
 	%D%/spin.c %D%/spin.h \
-	%D%/wait.c
+	%D%/wait.c %D%/wait.h
 
 viveroinclude_HEADERS += include/vivero/future.h
 

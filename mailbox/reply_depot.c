@@ -12,6 +12,7 @@
 #include <vivero/time.h>
 
 #include "base/check.h"
+#include "mailbox/envelope.h"
 #include "mailbox/here.h"
 #include "mailbox/reply_private.h"
 
@@ -62,6 +63,7 @@ int vv_reply_retain(void)
         if (!is_alive) {
             is_alive = true;
             vv_memory_retain();
+            vv_envelope_depot_open();
         }
         /* relaxed: who frees it looks under the lock. */
         atomic_fetch_add_explicit(&retained, 1, memory_order_relaxed);
@@ -125,10 +127,13 @@ static void free_chunks(struct vv_reply *chunk)
     }
 }
 
-/* Whoever was the last: somebody else may have come or gone meanwhile. */
+/* Whoever was the last: somebody else may have come or gone meanwhile. All that
+ * ends is taken out under the lock, so that a first object that is opened
+ * meanwhile finds a clean slate; the allocator is called after it. */
 static void free_if_unused(void)
 {
-    struct vv_reply *taken = NULL;
+    struct vv_reply *replies = NULL;
+    struct vv_envelope_chunk *envelopes = NULL;
     bool is_over;
 
     vv_mutex_lock(&vv_reply_lock);
@@ -137,14 +142,16 @@ static void free_if_unused(void)
         is_alive && atomic_load_explicit(&retained, memory_order_acquire) == 0;
     if (is_over) {
         is_alive = false;
-        taken = take_chunks_locked();
+        replies = take_chunks_locked();
+        envelopes = vv_envelope_depot_close();
         vv_here_forget_all();
         /* relaxed: as in current_epoch. */
         atomic_fetch_add_explicit(&depot_epoch, 1, memory_order_relaxed);
     }
     vv_mutex_unlock(&vv_reply_lock);
     if (is_over) {
-        free_chunks(taken);
+        free_chunks(replies);
+        vv_envelope_free_chunks(envelopes);
         vv_memory_release();
     }
 }
@@ -279,16 +286,16 @@ void vv_reply_free_slot_locked(struct vv_reply *reply)
     depot = reply;
 }
 
-void vv_reply_set_mailbox(struct vv_reply *reply, struct vv_mailbox *mailbox)
+void vv_reply_set_credit(struct vv_reply *reply, struct vv_credit *credit)
 {
     /* relaxed: published with the cell; a canceller with a stale handle reads
      * it too, but does not use what it read. */
-    atomic_store_explicit(&reply->mailbox, mailbox, memory_order_relaxed);
+    atomic_store_explicit(&reply->credit, credit, memory_order_relaxed);
 }
 
 void vv_reply_give_box(struct vv_reply *reply, struct vv_box *box)
 {
-    /* relaxed: as vv_reply_set_mailbox(). */
+    /* relaxed: as vv_reply_set_credit(). */
     atomic_store_explicit(&reply->box, box, memory_order_relaxed);
 }
 
@@ -335,7 +342,7 @@ struct vv_reply *vv_reply_new(uint32_t out_size, bool has_caller)
     here->replies = reply->next;
     here->reply_count--;
     reply->owner = NULL;
-    vv_reply_set_mailbox(reply, NULL);
+    vv_reply_set_credit(reply, NULL);
     vv_reply_give_box(reply, NULL);
     reply->deadline_ns = VIVERO_FOREVER;
     reply->debts = NULL;

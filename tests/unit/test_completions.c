@@ -65,7 +65,7 @@ static struct sent send_nth(uint32_t n)
 
     CU_ASSERT_PTR_NOT_NULL_FATAL(sent.reply);
     vv_future_begin(sent.reply, &target, queue, &tags[n]);
-    vv_reply_set_mailbox(sent.reply, &mailbox);
+    vv_reply_set_credit(sent.reply, &mailbox.credit);
     sent.future = vv_future_of(sent.reply);
     return sent;
 }

@@ -43,7 +43,7 @@ static struct vv_reply *queue(struct vivero_future *future)
 
     CU_ASSERT_PTR_NOT_NULL_FATAL(reply);
     vv_future_begin(reply, &target, NULL, NULL);
-    vv_reply_set_mailbox(reply, &mailbox);
+    vv_reply_set_credit(reply, &mailbox.credit);
     *future = vv_future_of(reply);
     return reply;
 }

@@ -108,7 +108,7 @@ static void deal(uint32_t round)
         abort();
     }
     vv_future_begin(reply, &target, round % 5 == 0 ? completions : NULL, NULL);
-    vv_reply_set_mailbox(reply, &mailbox);
+    vv_reply_set_credit(reply, &mailbox.credit);
     future = vv_future_of(reply);
     atomic_store(&ended, 0);
     atomic_store(&begun, round);
