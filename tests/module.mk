@@ -33,6 +33,7 @@ test_programs = \
 	tests/unit/test_supervisor \
 	tests/unit/test_timer \
 	tests/unit/test_timer_heap \
+	tests/unit/test_timer_threads \
 	tests/unit/test_wait \
 	tests/integration/test_define \
 	tests/integration/test_define_short \
@@ -89,6 +90,7 @@ tests_unit_test_reply_race_LDADD = $(test_lib) $(mailbox_libs) $(test_libs)
 tests_unit_test_supervisor_LDADD = $(test_lib) $(supervisor_libs) $(test_libs)
 tests_unit_test_timer_LDADD = $(test_lib) $(timer_libs) $(test_libs)
 tests_unit_test_timer_heap_LDADD = $(test_lib) $(timer_libs) $(test_libs)
+tests_unit_test_timer_threads_LDADD = $(test_lib) $(timer_libs) $(test_libs)
 tests_unit_test_wait_LDADD = $(test_lib) $(mailbox_libs) $(test_libs)
 
 tests_abi_test_abi_SOURCES = %D%/abi/test_abi.c %D%/abi/options_0_1.h
