@@ -13,8 +13,12 @@
 #include <stdatomic.h>
 #include <stdbool.h>
 
+struct vivero_completions;
+struct vv_crew;
+struct vv_future_list;
 struct vv_here;
 struct vv_spin;
+struct vv_waiter;
 
 /* How a message that was not handled came to its end. */
 enum vv_settled {
@@ -45,11 +49,27 @@ void vv_box_free(struct vv_box *box);
 
 #define VV_REPLY_INLINE 48 /* bytes of an answer kept in the slot itself */
 
+/* What a slot has besides when a future is waited for: see future.c. */
+struct vv_future_part {
+    /* atomic: read before it is known that they are still this future's */
+    _Atomic(const void *) object;
+    _Atomic(struct vv_crew *) crew;
+    _Atomic(struct vv_waiter *) single;
+    _Atomic bool addressed;
+    /* guarded by the futures' mutex */
+    uint32_t watchers; /* whom to poke: bits */
+    struct vivero_completions *completions;
+    void *tag;
+    struct vv_future_list *list; /* of completions; NULL: none */
+    struct vv_reply *next;
+    struct vv_reply *previous;
+};
+
 struct vv_reply {
     VV_CACHELINE_ALIGNED _Atomic uint32_t word; /* generation, parked, state */
     int32_t result; /* of the call; valid when done */
     uint32_t index; /* in the directory; fixed */
-    uint32_t out_size;
+    _Atomic uint32_t out_size;
     int64_t deadline_ns; /* VIVERO_FOREVER: none */
     const void *owner;
     _Atomic(struct vv_credit *) credit; /* where it is queued */
@@ -61,6 +81,7 @@ struct vv_reply {
     struct vv_reply *next;   /* in a free list, or of the same debtor */
     struct vv_reply *previous;
     struct vv_debts *debts; /* guarded by the depot's mutex */
+    struct vv_future_part future;
 };
 
 /* The answers one worker owes; zeroed: none. Guarded by the depot's mutex. */
@@ -70,6 +91,8 @@ struct vv_debts {
 
 /* The depot exists while somebody retains it. Errors: LIMIT. */
 int vv_reply_retain(void);
+/* Never the first. False: nobody does. */
+bool vv_reply_try_retain(void);
 void vv_reply_release(void);
 
 /* A slot whose message is about to be queued, with room for out_size bytes of

@@ -18,6 +18,7 @@ enum vv_lock_rank {
     VV_RANK_DIRECTORY,  /* free slots of entities */
     VV_RANK_WAITS,      /* who waits for whom, process-wide */
     VV_RANK_REPLY,      /* the depot of reply slots */
+    VV_RANK_FUTURES,    /* who is told about which future, process-wide */
     VV_RANK_ENVELOPES,  /* the depot of envelopes */
     VV_RANK_HEIRS,      /* threads that ended and are to be joined */
     VV_RANK_THREADS,    /* the list of threads that use the library */

@@ -22,6 +22,9 @@ static int cast(struct vv_sending *sending, enum vivero_full policy)
 {
     int error = VIVERO_OK;
 
+    if (sending->send->completions != NULL) {
+        return VIVERO_E_INVALID;
+    }
     sending->policy = policy;
     if (sending->policy == VIVERO_FULL_WAIT &&
         sending->visit.here->worker != NULL) {
@@ -249,6 +252,9 @@ static int call(struct vv_sending *sending, void *out)
     struct vv_pool *pool = sending->visit.pool;
     int result;
 
+    if (sending->send->completions != NULL) {
+        return VIVERO_E_INVALID;
+    }
     sending->policy = pool->options.full_call;
     if (sending->send->message != NULL) {
         /* Names nothing, until it is queued. */

@@ -54,6 +54,8 @@ static void abandon(struct vv_pool *pool, uint32_t index)
         vv_pool_release(pool);
         return;
     }
+    /* Whoever has but a future is not inside, and is told now. */
+    vv_worker_fence(child->worker);
     vv_log(VIVERO_LOG_ERROR, "pool", pool->name, NULL, 0,
            "worker %u did not end in time and was abandoned", index + 1);
     vv_supervisor_tell(&pool->supervisor, &child->notices[VV_NOTICE_SELF],

@@ -412,6 +412,7 @@ static void leave(struct vivero_entity *worker)
     vv_worker_set_phase(worker, PHASE_ABSENT);
     vv_wait_set_absent(&worker->seat->waiter, true);
     vv_here()->worker = NULL;
+    vv_here()->waiter = NULL;
     if (spec->on_thread_stop != NULL) {
         spec->on_thread_stop(worker->seat->index + 1, spec->thread_ctx);
     }
@@ -432,6 +433,7 @@ static void thread_left(void *ctx)
     die(worker);
     vv_worker_set_phase(worker, PHASE_RESTARTING);
     vv_here()->worker = NULL;
+    vv_here()->waiter = NULL;
     if (worker->spec->on_thread_stop != NULL) {
         worker->spec->on_thread_stop(worker->seat->index + 1,
                                      worker->spec->thread_ctx);
@@ -442,6 +444,7 @@ static void thread_left(void *ctx)
 void vv_worker_carry(struct vivero_entity *worker)
 {
     vv_here()->worker = worker;
+    vv_here()->waiter = worker->waiter;
     vv_wait_set_absent(&worker->seat->waiter, false);
     if (worker->spec->on_thread_start != NULL) {
         worker->spec->on_thread_start(worker->seat->index + 1,

@@ -401,10 +401,12 @@ bool vv_worker_try_here(struct vv_crew *crew, uint32_t seat,
      * handler never return, a close that gave up need not wait for us. */
     inside = vv_here_enter(here, worker);
     here->worker = worker;
+    here->waiter = worker->waiter;
     pthread_cleanup_push(caller_left, worker);
     run_with_recovery(worker);
     pthread_cleanup_pop(0);
     here->worker = previous;
+    here->waiter = previous != NULL ? previous->waiter : NULL;
     vv_here_leave(here, inside);
     if (previous != NULL) {
         vv_wait_end(vv_worker_waiter(previous));

@@ -16,6 +16,7 @@
 #include <vivero/api.h>
 #include <vivero/error.h>
 #include <vivero/exit.h>
+#include <vivero/future.h>
 #include <vivero/memory.h>
 #include <vivero/operation.h>
 #include <vivero/send.h>
@@ -206,6 +207,26 @@ VIVERO_API int vivero_pool_call_until(struct vivero_pool *pool,
                                       const struct vivero_operation *operation,
                                       const void *in, void *out,
                                       int64_t deadline_ns);
+
+/* Have a free worker run operation and do not wait for its answer: *future is
+ * its name, to be used up by the functions of <vivero/future.h>. It is written
+ * before this returns and only on success, but the call may be finished, and its
+ * completion taken, before that; NULL if send has completions, which bring it.
+ *
+ * The time-out is how long it may wait for room and then in the queue; what has
+ * not begun by then is not run and answered TIMED_OUT, when its turn comes. 0:
+ * the pool's. VIVERO_NONE: not for room, for ever in the queue. The handler
+ * never runs on this thread.
+ *
+ * Blocks: for room, as a call, with VIVERO_FULL_WAIT; but not in a worker of
+ * this library, where it answers FULL. Never for the answer.
+ * Errors: FULL, TIMED_OUT, DOWN, CLOSING, DRAINING, NO_MEMORY, LIMIT, FORKED,
+ * NOT_FOUND, GONE, AGAIN as above: there is no future then. INVALID. */
+VIVERO_API VIVERO_MUST_USE int
+vivero_pool_call_async(struct vivero_pool *pool,
+                       const struct vivero_operation *operation, const void *in,
+                       const struct vivero_send *send,
+                       struct vivero_future *future);
 
 /* Have a free worker run operation, without waiting for it. 0: accepted, that
  * is, it stands in a mailbox.

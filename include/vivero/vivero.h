@@ -7,6 +7,7 @@
 #include <vivero/entity.h>
 #include <vivero/error.h>
 #include <vivero/exit.h>
+#include <vivero/future.h>
 #include <vivero/log.h>
 #include <vivero/memory.h>
 #include <vivero/operation.h>
