@@ -73,7 +73,8 @@ static bool meet_any(struct vv_crew *crew, struct path *path)
 static bool meet(const struct vv_wait *wait, struct path *path)
 {
     if (wait->crew == NULL) {
-        return meet_one(wait->single, path);
+        /* Somebody who is not known cannot be known to be stuck. */
+        return wait->single == NULL || meet_one(wait->single, path);
     }
     if (wait->index == VV_ANY_SEAT) {
         return meet_any(wait->crew, path);

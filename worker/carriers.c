@@ -165,6 +165,7 @@ static void lend_stage(struct carrier *carrier, struct vv_single *single)
     vv_entity_unlock(&single->entity);
     vv_entity_set_here(&single->entity);
     vv_here()->worker = stage;
+    vv_here()->waiter = stage->waiter;
 }
 
 /* Move what the stage counted to the worker. */
@@ -180,6 +181,7 @@ static void forget_single(struct carrier *carrier)
     carrier->stage.single = NULL;
     carrier->stage.spec = &carrier->none;
     vv_here()->worker = NULL;
+    vv_here()->waiter = NULL;
     vv_entity_set_here(NULL);
 }
 

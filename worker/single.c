@@ -392,6 +392,7 @@ void vv_single_finish(struct vv_single *single)
     part_with_payload(single);
     if (single->kind != VV_SINGLE_ATTACHED) {
         vv_here()->worker = NULL;
+        vv_here()->waiter = NULL;
     }
     log_end(single);
     vv_wait_set_absent(&single->waiter, true);
@@ -500,6 +501,7 @@ static void run_thread(void *ctx)
     struct vv_single *single = ctx;
 
     vv_here()->worker = single->stage;
+    vv_here()->waiter = &single->waiter;
     vv_entity_set_here(&single->entity);
     pthread_cleanup_push(thread_left, single);
     live(single);

@@ -10,6 +10,7 @@
 
 #include "base/check.h"
 #include "base/options.h"
+#include "mailbox/future.h"
 #include "mailbox/here.h"
 #include "os/clock.h"
 #include "worker/single_private.h"
@@ -244,6 +245,52 @@ static int call(struct sending *sending, void *out)
     return error;
 }
 
+/* ---- Calling without waiting ------------------------------------------------------------------------ */
+
+/* A wait for it takes no part in the search for deadlocks, since nothing keeps
+ * the worker in place until then; its deadline ends it. */
+static int put_future(struct sending *sending, struct vivero_future *future)
+{
+    const struct vv_future_target target = {.object = sending->to};
+    struct vivero_future made;
+    int error;
+
+    vv_future_begin(sending->reply, &target, sending->send.completions,
+                    sending->send.tag);
+    made = vv_future_of(sending->reply);
+    error = put(sending);
+    if (error != VIVERO_OK) {
+        vv_future_undo(sending->reply);
+    } else if (future != NULL) {
+        *future = made;
+    }
+    return error;
+}
+
+static int call_async(struct sending *sending, struct vivero_future *future)
+{
+    bool no_limit = sending->send.timeout_ns == VIVERO_NONE;
+    int error;
+
+    sending->deadline_ns = deadline_of(sending);
+    sending->policy = sending->to->options.full_call;
+    if (sending->policy == VIVERO_FULL_WAIT && vv_here()->worker != NULL) {
+        sending->policy = VIVERO_FULL_REJECT;
+    }
+    error = attach_reply(sending, sending->operation->out_size, true,
+                         no_limit ? VIVERO_FOREVER : sending->deadline_ns);
+    if (error == VIVERO_OK) {
+        error = pack(sending);
+    }
+    if (error == VIVERO_OK) {
+        error = put_future(sending, future);
+    }
+    if (error != VIVERO_OK) {
+        unpack(sending);
+    }
+    return error;
+}
+
 /* ---- For users ------------------------------------------------------------------------------------ */
 
 /* Retains the worker, whom release() lets go. */
@@ -295,6 +342,10 @@ int vivero_worker_call(struct vivero_ref ref,
 
     check_message(operation, in, "vivero_worker_call");
     error = prepare(&sending, ref, operation, in, send);
+    if (error == VIVERO_OK && sending.send.completions != NULL) {
+        vv_entity_release(&sending.to->entity);
+        error = VIVERO_E_INVALID;
+    }
     if (error == VIVERO_OK) {
         error = call(&sending, out);
         vv_entity_release(&sending.to->entity);
@@ -313,6 +364,27 @@ int vivero_worker_cast(struct vivero_ref ref,
     error = prepare(&sending, ref, operation, in, send);
     if (error == VIVERO_OK) {
         error = cast(&sending);
+        vv_entity_release(&sending.to->entity);
+    }
+    return error;
+}
+
+int vivero_worker_call_async(struct vivero_ref ref,
+                             const struct vivero_operation *operation,
+                             const void *in, const struct vivero_send *send,
+                             struct vivero_future *future)
+{
+    struct sending sending;
+    int error;
+
+    check_message(operation, in, "vivero_worker_call_async");
+    error = prepare(&sending, ref, operation, in, send);
+    if (error == VIVERO_OK) {
+        VV_CHECK(future != NULL || sending.send.completions != NULL,
+                 "vivero_worker_call_async() to worker %s: neither a place for "
+                 "the future nor a completion queue",
+                 sending.to->label);
+        error = call_async(&sending, future);
         vv_entity_release(&sending.to->entity);
     }
     return error;

@@ -14,6 +14,7 @@
 #include <vivero/api.h>
 #include <vivero/entity.h>
 #include <vivero/error.h>
+#include <vivero/future.h>
 #include <vivero/send.h>
 #include <vivero/time.h>
 #include <vivero/worker.h>
@@ -124,6 +125,15 @@ VIVERO_API int vivero_worker_cast(struct vivero_ref ref,
                                   const struct vivero_operation *operation,
                                   const void *in,
                                   const struct vivero_send *send);
+
+/* A call that is not waited for: see <vivero/future.h>. future may be NULL with
+ * send->completions. Never waits for an answer; in a worker not for room either.
+ * Errors: as of a call, for what is known before the message is queued. */
+VIVERO_API VIVERO_MUST_USE int
+vivero_worker_call_async(struct vivero_ref ref,
+                         const struct vivero_operation *operation,
+                         const void *in, const struct vivero_send *send,
+                         struct vivero_future *future);
 
 /* ---- For those who look after it ------------------------------------------------ */
 
