@@ -651,10 +651,12 @@ vv_entity_take_if(struct vv_entity *entity,
                   bool (*matches)(const struct vv_envelope *, const void *),
                   const void *ctx)
 {
+    struct vv_slot *slot = entity->slot;
     struct vv_envelope *found = NULL;
     struct vv_envelope *before = NULL;
+    bool room;
 
-    vv_mutex_lock(&entity->slot->lock);
+    vv_mutex_lock(&slot->lock);
     for (struct vv_envelope *at = entity->first; at != NULL && found == NULL;
          at = at->next) {
         if (!matches(at, ctx)) {
@@ -672,7 +674,11 @@ vv_entity_take_if(struct vv_entity *entity,
         }
         entity->queued -= at->reserved ? 0 : 1;
     }
-    vv_mutex_unlock(&entity->slot->lock);
+    room = found != NULL && offer_room_locked(slot, entity);
+    vv_mutex_unlock(&slot->lock);
+    if (room) {
+        vv_unpark(&slot->room, VV_UNPARK_ALL);
+    }
     return found;
 }
 
@@ -688,15 +694,21 @@ static void discard(struct vv_slot *slot, struct vv_envelope *envelope,
     vv_envelope_free(envelope);
 }
 
-static bool counts(const struct vv_envelope *envelope, const void *ctx)
+/* A tombstone has given its room back already. */
+static bool holds_room(const struct vv_envelope *envelope, const void *ctx)
 {
+    const struct vv_reply *reply = envelope->kind == VV_ENVELOPE_OPERATION
+                                       ? envelope->message.reply
+                                       : NULL;
+
     (void)ctx;
-    return !envelope->reserved;
+    return !envelope->reserved &&
+           (reply == NULL || !vv_reply_is_tombstone(reply));
 }
 
 void vv_entity_drop_oldest(struct vv_entity *entity)
 {
-    struct vv_envelope *oldest = vv_entity_take_if(entity, counts, NULL);
+    struct vv_envelope *oldest = vv_entity_take_if(entity, holds_room, NULL);
 
     if (oldest != NULL) {
         discard(entity->slot, oldest, VIVERO_E_FULL, NULL);

@@ -173,6 +173,20 @@ static void dropping_makes_room_for_one(void)
     CU_ASSERT_EQUAL(subject_take_number(subject), 2);
 }
 
+static void dropping_passes_over_what_nobody_waits_for_any_more(void)
+{
+    struct call late;
+
+    CU_ASSERT_EQUAL(call_put(&late, subject->ref, 0, 0), VIVERO_OK);
+    CU_ASSERT_EQUAL(call_wait(&late), VIVERO_E_TIMED_OUT);
+    fill();
+    CU_ASSERT_EQUAL(subject_put(subject, 5), VIVERO_E_FULL);
+    vv_entity_drop_oldest(subject);
+
+    CU_ASSERT_EQUAL(subject_put(subject, 5), VIVERO_OK);
+    CU_ASSERT_EQUAL(subject_take_number(subject), 2);
+}
+
 static void only_notices_are_never_dropped(void)
 {
     CU_ASSERT_EQUAL(subject_put_reserved(subject, 1), VIVERO_OK);
@@ -329,6 +343,20 @@ static void who_waits_for_room_goes_on_when_it_is_taken_empty(void)
     CU_ASSERT_EQUAL(waiter.result, VIVERO_OK);
 }
 
+static void who_waits_for_room_goes_on_when_all_is_dropped(void)
+{
+    struct waiter waiter;
+
+    fill();
+    begin_to_wait(&waiter, subject);
+    eventually_nap();
+    for (uint32_t i = 0; i < DEPTH; i++) {
+        vv_entity_drop_oldest(subject);
+    }
+
+    CU_ASSERT(goes_on(&waiter));
+}
+
 static void who_waits_for_room_goes_on_when_callers_give_up(void)
 {
     struct call calls[DEPTH];
@@ -370,6 +398,7 @@ SUITE_MAIN("entity", set_up, tear_down,
            TEST(unsupported_by_a_deaf_one), TEST(gone_after_the_end),
            TEST(the_oldest_is_dropped_and_its_caller_told_full),
            TEST(dropping_makes_room_for_one),
+           TEST(dropping_passes_over_what_nobody_waits_for_any_more),
            TEST(only_notices_are_never_dropped),
            TEST(one_thing_is_taken_from_anywhere),
            TEST(the_only_one_is_taken_and_the_inbox_goes_on),
@@ -377,5 +406,6 @@ SUITE_MAIN("entity", set_up, tear_down,
            TEST(room_there_is_needs_no_waiting),
            TEST(timed_out_when_there_is_no_room),
            TEST(who_waits_for_room_goes_on_when_it_is_taken_empty),
+           TEST(who_waits_for_room_goes_on_when_all_is_dropped),
            TEST(who_waits_for_room_goes_on_when_callers_give_up),
            TEST(who_waits_for_room_is_told_gone_at_the_end))
