@@ -783,17 +783,22 @@ static void finish_end(struct vv_entity *entity, const struct vivero_exit *exit)
     vv_slot_free(slot);
 }
 
-bool vv_entity_end(struct vv_entity *entity, const struct vivero_exit *exit)
+bool vv_entity_end(struct vv_entity *entity, const struct vivero_exit *reason)
 {
+    struct vivero_exit exit = *reason;
     struct remains remains;
 
     if (!begin_end(entity, &remains)) {
         return false;
     }
+    /* It is no signal any more, which would be one to those linked. */
+    if (exit.kind == VIVERO_EXIT_KILL) {
+        exit.kind = VIVERO_EXIT_KILLED;
+    }
     vv_name_forget(entity);
-    settle_remains(entity->slot, &remains, exit);
-    vv_ties_fire(entity, exit);
-    finish_end(entity, exit);
+    settle_remains(entity->slot, &remains, &exit);
+    vv_ties_fire(entity, &exit);
+    finish_end(entity, &exit);
     return true;
 }
 

@@ -160,6 +160,17 @@ static void only_the_first_end_counts(void)
     CU_ASSERT_STRING_EQUAL(patron.exit.text, "bad luck");
 }
 
+static void others_see_killed_of_a_kill(void)
+{
+    struct patron patron;
+
+    patron_init(&patron);
+    CU_ASSERT(subject_end(subject_new(0, 1, &patron), VIVERO_EXIT_KILL));
+
+    CU_ASSERT_EQUAL(patron.exit.kind, VIVERO_EXIT_KILLED);
+    CU_ASSERT_EQUAL(patron.exit.code, 7);
+}
+
 static void an_end_needs_no_memory(void)
 {
     struct vv_entity *subject = subject_new(0, 10, NULL);
@@ -468,7 +479,8 @@ SUITE_MAIN("entity_life", set_up, tear_down, TEST(nobody_is_nobody),
            TEST(a_bound_one_lives_until_its_end),
            TEST(no_reference_is_given_twice),
            TEST(a_stale_reference_never_means_its_successor),
-           TEST(only_the_first_end_counts), TEST(an_end_needs_no_memory),
+           TEST(only_the_first_end_counts), TEST(others_see_killed_of_a_kill),
+           TEST(an_end_needs_no_memory),
            TEST(the_owner_is_told_once_that_it_came_up),
            TEST(the_owner_hears_nothing_after_the_end),
            TEST(who_disowned_hears_nothing), TEST(the_owner_is_told_last),

@@ -229,6 +229,23 @@ static void a_kill_sets_aside_what_a_link_said(void)
     CU_ASSERT(subject_end(subject, VIVERO_EXIT_NORMAL));
 }
 
+static void an_end_by_kill_is_no_kill_to_those_linked(void)
+{
+    struct vv_entity *traps = subject_new(TRAPS, 1, NULL);
+    struct vv_entity *dying = subject_new(0, 1, NULL);
+    struct vv_entity *friend = subject_new(0, 1, NULL);
+
+    CU_ASSERT_EQUAL(vv_entity_link(traps, friend->ref), VIVERO_OK);
+    CU_ASSERT_EQUAL(vv_entity_link(dying, friend->ref), VIVERO_OK);
+    CU_ASSERT_EQUAL(send(dying, parent->ref, VIVERO_EXIT_FAILED, 1), VIVERO_OK);
+    CU_ASSERT(subject_end(friend, VIVERO_EXIT_KILL));
+
+    CU_ASSERT_EQUAL(subject_take_exit(traps), VIVERO_EXIT_KILLED);
+    CU_ASSERT_EQUAL(subject_take_exit(dying), VIVERO_EXIT_FAILED);
+    CU_ASSERT(subject_end(traps, VIVERO_EXIT_NORMAL));
+    CU_ASSERT(subject_end(dying, VIVERO_EXIT_NORMAL));
+}
+
 static void a_verdict_comes_before_messages(void)
 {
     struct vv_entity *subject = subject_new(0, 1, NULL);
@@ -330,6 +347,7 @@ SUITE_MAIN("entity_signals", set_up, tear_down,
            TEST(the_first_verdict_wins),
            TEST(a_kill_sets_aside_what_came_before_and_stays),
            TEST(a_kill_sets_aside_what_a_link_said),
+           TEST(an_end_by_kill_is_no_kill_to_those_linked),
            TEST(a_verdict_comes_before_messages),
            TEST(a_trapped_exit_needs_no_room_and_keeps_its_place),
            TEST(gone_when_it_has_ended), TEST(gone_frees_the_note),
