@@ -447,6 +447,19 @@ static void no_memory_monitors_nothing(void)
 
 /* ---- Ends ------------------------------------------------------------------------------- */
 
+static void one_that_was_ended_by_others_gets_no_new_ties(void)
+{
+    struct vivero_monitor monitor;
+
+    end(berta, VIVERO_EXIT_KILLED);
+    CU_ASSERT_EQUAL(vv_entity_link(berta, anna->ref), VIVERO_E_FENCED);
+    CU_ASSERT_EQUAL(vv_entity_monitor(berta, anna->ref, &monitor),
+                    VIVERO_E_FENCED);
+
+    CU_ASSERT(has_ties(anna, 0, 0, 0));
+    CU_ASSERT(has_ties(berta, 0, 0, 0));
+}
+
 static void unread_notices_end_with_their_receiver(void)
 {
     struct vivero_monitor monitor;
@@ -527,4 +540,5 @@ SUITE_MAIN("entity_ties", set_up, tear_down,
            TEST(all_it_sent_before_its_end_comes_before_the_notices),
            TEST(ten_thousand_monitors_tell_once_each),
            TEST(no_memory_monitors_nothing),
+           TEST(one_that_was_ended_by_others_gets_no_new_ties),
            TEST(unread_notices_end_with_their_receiver), TEST(ends_may_cross))
