@@ -20,6 +20,7 @@ worker_libworker_la_SOURCES = \
 viveroinclude_HEADERS += \
 	include/vivero/worker.h \
 	include/vivero/worker_carriers.h \
+	include/vivero/worker_define.h \
 	include/vivero/worker_single.h \
 	include/vivero/worker_spawn.h
 

@@ -247,6 +247,21 @@ int vivero_worker_start_link(const struct vivero_worker_options *options,
     return start(options, &link, ref);
 }
 
+int vivero_worker_start_payload(const struct vivero_worker_options *options,
+                                size_t payload_size, int link,
+                                struct vivero_ref *ref)
+{
+    struct vivero_worker_options sized;
+    int error = vv_options_copy(&sized, sizeof(sized), options);
+
+    if (error != VIVERO_OK) {
+        return error;
+    }
+    sized.payload_size = payload_size;
+    return link != 0 ? vivero_worker_start_link(&sized, ref)
+                     : vivero_worker_start(&sized, ref);
+}
+
 int vivero_worker_start_monitor(const struct vivero_worker_options *options,
                                 struct vivero_ref *ref,
                                 struct vivero_monitor *monitor)

@@ -19,6 +19,7 @@
 #include <vivero/time.h>
 #include <vivero/worker.h>
 #include <vivero/worker_carriers.h>
+#include <vivero/worker_define.h>
 #include <vivero/worker_single.h>
 #include <vivero/worker_spawn.h>
 

@@ -98,6 +98,13 @@ vivero_worker_start_monitor(const struct vivero_worker_options *options,
                             struct vivero_ref *ref,
                             struct vivero_monitor *monitor);
 
+/* The same with payload_size set to the given one, whatever options says, and
+ * linked if `link`: what VIVERO_WORKER_TYPE's functions call. */
+VIVERO_API VIVERO_MUST_USE int
+vivero_worker_start_payload(const struct vivero_worker_options *options,
+                            size_t payload_size, int link,
+                            struct vivero_ref *ref);
+
 /* As a supervisor's child: .ops = &vivero_child_worker, .options = its options,
  * which are copied with their strings and the argument. In a dynamic supervisor
  * it shares the supervisor's carriers unless its spec says own_thread or its
