@@ -508,7 +508,8 @@ int vv_entity_wait_for_room(struct vv_entity *entity, int64_t deadline_ns)
     bool gone;
 
     if (!begin_room_wait(entity, &sequence)) {
-        in_time = vv_park(&slot->room, sequence, deadline_ns);
+        in_time = vv_here_park(&slot->room, sequence, deadline_ns) ==
+                  VV_WAKE_CALLED;
         vv_mutex_lock(&slot->lock);
         slot->room_waiters--;
         vv_mutex_unlock(&slot->lock);

@@ -81,22 +81,30 @@ void vv_starter_init(struct vv_starter *starter)
     starter->owner.ended = note_ended;
 }
 
-bool vv_starter_await(struct vv_starter *starter, uint32_t word,
-                      int64_t deadline_ns)
+static uint32_t load_word(struct vv_starter *starter)
 {
-    for (;;) {
-        /* sync(starter.word): error and exit stand. */
-        uint32_t now =
-            atomic_load_explicit(&starter->word, memory_order_acquire);
+    /* sync(starter.word): error and exit stand. */
+    return atomic_load_explicit(&starter->word, memory_order_acquire);
+}
 
-        if (now >= word) {
-            return true;
-        }
-        if (!vv_park(&starter->word, now, deadline_ns)) {
-            /* sync(starter.word): as above. */
-            return atomic_load_explicit(&starter->word,
-                                        memory_order_acquire) >= word;
-        }
+int vv_starter_await_start(struct vv_starter *starter, int64_t deadline_ns)
+{
+    enum vv_wake wake = VV_WAKE_CALLED;
+
+    while (wake == VV_WAKE_CALLED && load_word(starter) == 0) {
+        wake = vv_here_park(&starter->word, 0, deadline_ns);
+    }
+    if (load_word(starter) != 0) {
+        return VIVERO_OK;
+    }
+    return wake == VV_WAKE_REFUSED ? VIVERO_E_DEADLOCK : VIVERO_E_TIMED_OUT;
+}
+
+void vv_starter_await_end(struct vv_starter *starter)
+{
+    while (load_word(starter) < 2) {
+        /* It is ending on some thread: nobody has to stand in for this one. */
+        (void)vv_park(&starter->word, 1, VIVERO_FOREVER);
     }
 }
 

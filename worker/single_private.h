@@ -98,9 +98,10 @@ struct vv_starter {
     struct vivero_exit exit;
 };
 void vv_starter_init(struct vv_starter *starter);
-/* False: the deadline passed. */
-bool vv_starter_await(struct vv_starter *starter, uint32_t word,
-                      int64_t deadline_ns);
+/* Until started() was told. Errors: TIMED_OUT, DEADLOCK. */
+int vv_starter_await_start(struct vv_starter *starter, int64_t deadline_ns);
+/* Until ended() was, after a start that failed. */
+void vv_starter_await_end(struct vv_starter *starter);
 
 /* A single with copies of what the options borrow. */
 int vv_single_new(const struct vivero_worker_options *options,
@@ -181,9 +182,5 @@ void vv_carriers_give_up(struct vivero_carriers *carriers,
                          struct vv_single *single);
 /* Have some thread run it. Under its entity's lock. */
 void vv_carriers_schedule(struct vv_single *single);
-/* The calling thread is about to wait for another worker: somebody stands in for
- * it, if it is a carrier. False: there is none left. */
-bool vv_carriers_begin_wait(void);
-void vv_carriers_end_wait(void);
 
 #endif
