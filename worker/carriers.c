@@ -6,16 +6,20 @@
  *           end if there is more. Each thread has a stage, which it lends to the
  *           worker it runs.
  * Waiting.  A worker that waits for another one keeps its thread. So that the
- *           other can run, a further thread is started, up to threads_max; when
- *           the wait is over there is one too many, and the next one that finds
- *           nothing to do leaves. At the bound the wait is refused: DEADLOCK.
+ *           other can run, a spare thread takes its place, or a further one is
+ *           started, up to threads_max; when the wait is over there is one too
+ *           many, and the next one that looks for work becomes the spare, for a
+ *           while. When nobody would be left the wait is refused: DEADLOCK.
  * Invariants.
  *   I1 scheduled (under the entity's lock) <=> it is in the queue or on a thread,
  *      so one thread at a time runs it.
- *   I2 running = threads that are not blocked. While work is queued and running
- *      is below `threads`, another thread is on its way, unless the system has
- *      none.
+ *   I2 active = threads that are neither blocked nor spare. At most `threads` of
+ *      them take work; while it is below that and there was a wait, another one
+ *      is on its way, unless the system has none.
  * Locks.    lock (VV_RANK_CARRIERS), after an entity's.
+ * Given up. A worker that was declared dead while it runs takes its thread along:
+ *           another one is started, and the lost one, when it comes back, leaves
+ *           and gives back its reference to the carriers.
  * Shutdown. close stops the workers one after another, as vivero_worker_stop()
  *           does; nobody may start new ones on it. Then the threads leave.
  * Rejected. A queue per thread with stealing: first when it is measured. */
@@ -38,6 +42,7 @@
 #define STEPS_PER_SLICE 32
 #define THREADS_MAX 1024u
 #define THREADS_MAX_DEFAULT 64u
+#define SPARE_STAYS_NS VIVERO_SECONDS(2)
 
 struct carrier {
     struct vivero_carriers *carriers;
@@ -45,7 +50,9 @@ struct carrier {
     struct vv_thread thread;
     struct vivero_entity stage;
     struct vv_worker_spec none; /* of a stage without a worker */
-    struct vv_single *single;   /* whom it runs; owner thread only */
+    /* guarded by the carriers' lock */
+    struct vv_single *single; /* whom it runs */
+    bool lost; /* that one was given up, and this thread with it */
 };
 
 struct vivero_carriers {
@@ -57,6 +64,7 @@ struct vivero_carriers {
     /* guarded by lock */
     struct vv_mutex lock;
     struct vv_cond work;    /* something is queued, or to be closed */
+    struct vv_cond spare;   /* a spare thread is wanted */
     struct vv_cond changed; /* a worker or a thread has gone */
     struct vv_single *ready;
     struct vv_single *last_ready;
@@ -64,7 +72,9 @@ struct vivero_carriers {
     struct carrier *all;
     uint32_t existing; /* threads */
     uint32_t blocked;  /* of these, in a wait */
+    uint32_t spares;   /* of these, standing by */
     uint32_t number;   /* of the thread started last */
+    uint32_t references; /* the opener's, and of lost threads */
     bool closing;
 };
 
@@ -78,6 +88,13 @@ void vivero_carriers_options_init(struct vivero_carriers_options *options)
 {
     memset(options, 0, sizeof(*options));
     options->size = sizeof(*options);
+}
+
+/* To look whether they are to leave. */
+static void wake_all_locked(struct vivero_carriers *carriers)
+{
+    vv_cond_broadcast(&carriers->work);
+    vv_cond_broadcast(&carriers->spare);
 }
 
 /* ---- The ready queue ----------------------------------------------------------------- */
@@ -108,14 +125,9 @@ void vv_carriers_schedule(struct vv_single *single)
     vv_mutex_unlock(&carriers->lock);
 }
 
-static uint32_t running_locked(const struct vivero_carriers *carriers)
+static uint32_t active_locked(const struct vivero_carriers *carriers)
 {
-    return carriers->existing - carriers->blocked;
-}
-
-static bool is_surplus_locked(const struct vivero_carriers *carriers)
-{
-    return running_locked(carriers) > carriers->threads;
+    return carriers->existing - carriers->blocked - carriers->spares;
 }
 
 static bool is_over_locked(const struct vivero_carriers *carriers)
@@ -123,21 +135,52 @@ static bool is_over_locked(const struct vivero_carriers *carriers)
     return carriers->closing && carriers->carried == NULL;
 }
 
-/* The next worker to run; NULL: this thread is to leave. */
-static struct vv_single *next_ready(struct vivero_carriers *carriers)
+/* One too many: stand by. False: nobody wanted it for a while, or ever will. */
+static bool stand_by_locked(struct vivero_carriers *carriers)
 {
+    const int64_t until = vivero_now() + SPARE_STAYS_NS;
+    bool in_time = true;
+
+    carriers->spares++;
+    while (in_time && active_locked(carriers) >= carriers->threads &&
+           !is_over_locked(carriers)) {
+        in_time = vv_cond_wait_until(&carriers->spare, &carriers->lock, until);
+    }
+    carriers->spares--;
+    return active_locked(carriers) <= carriers->threads;
+}
+
+/* Wait for work. False: this thread is to leave. */
+static bool await_work_locked(struct carrier *carrier)
+{
+    struct vivero_carriers *carriers = carrier->carriers;
+
+    while (!carrier->lost && !is_over_locked(carriers)) {
+        if (active_locked(carriers) > carriers->threads) {
+            if (!stand_by_locked(carriers)) {
+                return false;
+            }
+        } else if (carriers->ready != NULL) {
+            return true;
+        } else {
+            vv_cond_wait(&carriers->work, &carriers->lock);
+        }
+    }
+    return false;
+}
+
+/* The next worker to run; NULL: this thread is to leave. */
+static struct vv_single *next_ready(struct carrier *carrier)
+{
+    struct vivero_carriers *carriers = carrier->carriers;
     struct vv_single *single = NULL;
 
     vv_mutex_lock(&carriers->lock);
-    while (carriers->ready == NULL && !is_over_locked(carriers) &&
-           !is_surplus_locked(carriers)) {
-        vv_cond_wait(&carriers->work, &carriers->lock);
-    }
-    if (!is_surplus_locked(carriers)) {
+    carrier->single = NULL;
+    if (await_work_locked(carrier)) {
         single = carriers->ready;
-    }
-    if (single != NULL) {
         carriers->ready = single->next_ready;
+        carrier->single = single;
     }
     vv_mutex_unlock(&carriers->lock);
     return single;
@@ -158,7 +201,6 @@ static void lend_stage(struct carrier *carrier, struct vv_single *single)
     stage->ends = false;
     stage->final = false;
     stage->exit.kind = VIVERO_EXIT_NONE;
-    carrier->single = single;
     vv_entity_hold(&single->entity);
     single->stage = stage;
     single->entity.flags &= ~(uint32_t)VV_ENTITY_POKED;
@@ -177,7 +219,6 @@ static void count_locked(struct vv_single *single, struct vivero_entity *stage)
 
 static void forget_single(struct carrier *carrier)
 {
-    carrier->single = NULL;
     carrier->stage.single = NULL;
     carrier->stage.spec = &carrier->none;
     vv_here()->worker = NULL;
@@ -262,6 +303,7 @@ static void run_single(struct carrier *carrier, struct vv_single *single)
 /* ---- Threads --------------------------------------------------------------------------------- */
 
 static int start_carrier(struct vivero_carriers *carriers);
+static void run_thread(void *ctx);
 
 static void unlink_carrier_locked(struct carrier *carrier)
 {
@@ -279,21 +321,55 @@ static void free_carrier(struct carrier *carrier)
     vv_release(NULL, carrier, sizeof(*carrier), VV_CACHELINE);
 }
 
+static void free_carriers(struct vivero_carriers *carriers);
+
+static void release_carriers(struct vivero_carriers *carriers)
+{
+    bool last;
+
+    vv_mutex_lock(&carriers->lock);
+    last = --carriers->references == 0;
+    vv_mutex_unlock(&carriers->lock);
+    if (last) {
+        free_carriers(carriers);
+    }
+}
+
 /* The last thing of a thread: after it the carriers may be freed. */
 static void leave(struct carrier *carrier)
 {
     struct vivero_carriers *carriers = carrier->carriers;
+    bool lost;
 
     here = NULL;
+    vv_here()->begin_wait = NULL;
+    vv_here()->end_wait = NULL;
     vv_mutex_lock(&carriers->lock);
-    unlink_carrier_locked(carrier);
+    lost = carrier->lost;
+    if (!lost) {
+        unlink_carrier_locked(carrier);
+    }
     vv_mutex_unlock(&carriers->lock);
     free_carrier(carrier);
     vv_thread_bequeath();
+    if (lost) {
+        release_carriers(carriers);
+        return;
+    }
     vv_mutex_lock(&carriers->lock);
     carriers->existing--;
     vv_cond_broadcast(&carriers->changed);
     vv_mutex_unlock(&carriers->lock);
+}
+
+static bool is_lost(struct carrier *carrier)
+{
+    bool lost;
+
+    vv_mutex_lock(&carrier->carriers->lock);
+    lost = carrier->lost;
+    vv_mutex_unlock(&carrier->carriers->lock);
+    return lost;
 }
 
 /* A callback called pthread_exit(): its worker ends, another thread takes the
@@ -302,7 +378,7 @@ static void thread_left(void *ctx)
 {
     struct carrier *carrier = ctx;
     struct vivero_carriers *carriers = carrier->carriers;
-    struct vv_single *single = carrier->single;
+    struct vv_single *single = carrier->stage.single;
 
     if (single != NULL) {
         const struct vivero_exit exit =
@@ -314,7 +390,7 @@ static void thread_left(void *ctx)
         vv_single_left(single, &exit);
         end_single(carrier, single);
     }
-    if (start_carrier(carriers) != VIVERO_OK) {
+    if (!is_lost(carrier) && start_carrier(carriers) != VIVERO_OK) {
         vv_log(VIVERO_LOG_ERROR, "carriers", carriers->name, NULL, 0,
                "a thread was lost and there is none in its place");
     }
@@ -323,23 +399,12 @@ static void thread_left(void *ctx)
 
 static void carry(struct carrier *carrier)
 {
-    struct vv_single *single = next_ready(carrier->carriers);
+    struct vv_single *single = next_ready(carrier);
 
     while (single != NULL) {
         run_single(carrier, single);
-        single = next_ready(carrier->carriers);
+        single = next_ready(carrier);
     }
-}
-
-static void run_thread(void *ctx)
-{
-    struct carrier *carrier = ctx;
-
-    here = carrier;
-    pthread_cleanup_push(thread_left, carrier);
-    carry(carrier);
-    pthread_cleanup_pop(0);
-    leave(carrier);
 }
 
 static struct carrier *new_carrier(struct vivero_carriers *carriers)
@@ -390,24 +455,34 @@ static void unblock(struct vivero_carriers *carriers)
 {
     vv_mutex_lock(&carriers->lock);
     carriers->blocked--;
-    vv_cond_signal(&carriers->work); /* there may be one too many */
     vv_mutex_unlock(&carriers->lock);
 }
 
-bool vv_carriers_begin_wait(void)
+/* Somebody for the place of a thread that is about to sleep. True: a further
+ * thread is to be started. */
+static bool replace_locked(struct vivero_carriers *carriers)
 {
-    struct vivero_carriers *carriers = here != NULL ? here->carriers : NULL;
+    if (active_locked(carriers) >= carriers->threads) {
+        return false;
+    }
+    if (carriers->spares > 0) {
+        vv_cond_signal(&carriers->spare);
+        return false;
+    }
+    return carriers->existing < carriers->threads_max;
+}
+
+/* False: nobody would be left to run whoever could end the wait. */
+static bool begin_wait(void)
+{
+    struct vivero_carriers *carriers = here->carriers;
     bool another;
     bool last;
 
-    if (carriers == NULL) {
-        return true;
-    }
     vv_mutex_lock(&carriers->lock);
     carriers->blocked++;
-    last = running_locked(carriers) == 0;
-    another = running_locked(carriers) < carriers->threads &&
-              carriers->existing < carriers->threads_max;
+    last = active_locked(carriers) + carriers->spares == 0;
+    another = replace_locked(carriers);
     vv_mutex_unlock(&carriers->lock);
     if (another && start_carrier(carriers) == VIVERO_OK) {
         return true;
@@ -418,11 +493,22 @@ bool vv_carriers_begin_wait(void)
     return !last;
 }
 
-void vv_carriers_end_wait(void)
+static void end_wait(void)
 {
-    if (here != NULL) {
-        unblock(here->carriers);
-    }
+    unblock(here->carriers);
+}
+
+static void run_thread(void *ctx)
+{
+    struct carrier *carrier = ctx;
+
+    here = carrier;
+    vv_here()->begin_wait = begin_wait;
+    vv_here()->end_wait = end_wait;
+    pthread_cleanup_push(thread_left, carrier);
+    carry(carrier);
+    pthread_cleanup_pop(0);
+    leave(carrier);
 }
 
 /* ---- Workers come and go ------------------------------------------------------------------------- */
@@ -451,10 +537,13 @@ void vv_carriers_add(struct vivero_carriers *carriers,
     vv_mutex_unlock(&carriers->lock);
 }
 
-void vv_carriers_remove(struct vivero_carriers *carriers,
-                        struct vv_single *single)
+static void unlink_single_locked(struct vivero_carriers *carriers,
+                                 struct vv_single *single)
 {
-    vv_mutex_lock(&carriers->lock);
+    if (single->uncarried) {
+        return;
+    }
+    single->uncarried = true;
     if (single->previous_carried != NULL) {
         single->previous_carried->next_carried = single->next_carried;
     } else {
@@ -464,9 +553,51 @@ void vv_carriers_remove(struct vivero_carriers *carriers,
         single->next_carried->previous_carried = single->previous_carried;
     }
     if (is_over_locked(carriers)) {
-        vv_cond_broadcast(&carriers->work);
+        wake_all_locked(carriers);
+    }
+}
+
+void vv_carriers_remove(struct vivero_carriers *carriers,
+                        struct vv_single *single)
+{
+    vv_mutex_lock(&carriers->lock);
+    unlink_single_locked(carriers, single);
+    vv_mutex_unlock(&carriers->lock);
+}
+
+static struct carrier *carrier_of_locked(struct vivero_carriers *carriers,
+                                         const struct vv_single *single)
+{
+    struct carrier *carrier = carriers->all;
+
+    while (carrier != NULL && carrier->single != single) {
+        carrier = carrier->next;
+    }
+    return carrier;
+}
+
+void vv_carriers_give_up(struct vivero_carriers *carriers,
+                         struct vv_single *single)
+{
+    struct carrier *carrier;
+    bool another = false;
+
+    vv_mutex_lock(&carriers->lock);
+    unlink_single_locked(carriers, single);
+    carrier = carrier_of_locked(carriers, single);
+    if (carrier != NULL) {
+        carrier->lost = true;
+        unlink_carrier_locked(carrier);
+        carriers->existing--;
+        carriers->references++;
+        another = replace_locked(carriers);
+        vv_cond_broadcast(&carriers->changed);
     }
     vv_mutex_unlock(&carriers->lock);
+    if (another && start_carrier(carriers) != VIVERO_OK) {
+        vv_log(VIVERO_LOG_ERROR, "carriers", carriers->name, NULL, 0,
+               "a thread was given up and there is none in its place");
+    }
 }
 
 /* ---- Open and close ------------------------------------------------------------------------------- */
@@ -495,9 +626,11 @@ static int fill(struct vivero_carriers *carriers,
                                                       : VIVERO_E_INVALID;
 }
 
+/* What the last reference leaves. */
 static void free_carriers(struct vivero_carriers *carriers)
 {
     vv_cond_fini(&carriers->changed);
+    vv_cond_fini(&carriers->spare);
     vv_cond_fini(&carriers->work);
     vv_mutex_fini(&carriers->lock);
     vv_release(NULL, carriers, sizeof(*carriers), VV_CACHELINE);
@@ -506,21 +639,36 @@ static void free_carriers(struct vivero_carriers *carriers)
     vv_memory_release();
 }
 
+static int init_conditions(struct vivero_carriers *carriers)
+{
+    struct vv_cond *const conds[] = {&carriers->work, &carriers->spare,
+                                     &carriers->changed};
+
+    for (size_t i = 0; i < sizeof(conds) / sizeof(conds[0]); i++) {
+        if (vv_cond_init(conds[i]) != VIVERO_OK) {
+            while (i-- > 0) {
+                vv_cond_fini(conds[i]);
+            }
+            return VIVERO_E_NO_MEMORY;
+        }
+    }
+    return VIVERO_OK;
+}
+
 static int new_carriers(struct vivero_carriers **fresh)
 {
     struct vivero_carriers *carriers =
         vv_allocate(NULL, sizeof(*carriers), VV_CACHELINE);
 
-    if (carriers == NULL || vv_cond_init(&carriers->work) != VIVERO_OK) {
-        vv_release(NULL, carriers, sizeof(*carriers), VV_CACHELINE);
+    if (carriers == NULL) {
         return VIVERO_E_NO_MEMORY;
     }
-    if (vv_cond_init(&carriers->changed) != VIVERO_OK) {
-        vv_cond_fini(&carriers->work);
+    if (init_conditions(carriers) != VIVERO_OK) {
         vv_release(NULL, carriers, sizeof(*carriers), VV_CACHELINE);
         return VIVERO_E_NO_MEMORY;
     }
     vv_mutex_init(&carriers->lock, VV_RANK_CARRIERS);
+    carriers->references = 1;
     *fresh = carriers;
     return VIVERO_OK;
 }
@@ -624,11 +772,11 @@ void vivero_carriers_close(struct vivero_carriers *carriers)
     }
     vv_mutex_lock(&carriers->lock);
     carriers->closing = true;
-    vv_cond_broadcast(&carriers->work);
+    wake_all_locked(carriers);
     while (carriers->existing > 0) {
         vv_cond_wait(&carriers->changed, &carriers->lock);
     }
     vv_mutex_unlock(&carriers->lock);
     vv_thread_reap();
-    free_carriers(carriers);
+    release_carriers(carriers);
 }

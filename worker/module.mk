@@ -10,6 +10,7 @@ worker_libworker_la_SOURCES = \
 	%D%/single_private.h \
 	%D%/single.c \
 	%D%/single_call.c \
+	%D%/single_child.c \
 	%D%/single_control.c \
 	%D%/single_start.c \
 	%D%/single_step.c \
@@ -19,6 +20,7 @@ worker_libworker_la_SOURCES = \
 viveroinclude_HEADERS += \
 	include/vivero/worker.h \
 	include/vivero/worker_carriers.h \
+	include/vivero/worker_define.h \
 	include/vivero/worker_single.h \
 	include/vivero/worker_spawn.h
 

@@ -81,22 +81,30 @@ void vv_starter_init(struct vv_starter *starter)
     starter->owner.ended = note_ended;
 }
 
-bool vv_starter_await(struct vv_starter *starter, uint32_t word,
-                      int64_t deadline_ns)
+static uint32_t load_word(struct vv_starter *starter)
 {
-    for (;;) {
-        /* sync(starter.word): error and exit stand. */
-        uint32_t now =
-            atomic_load_explicit(&starter->word, memory_order_acquire);
+    /* sync(starter.word): error and exit stand. */
+    return atomic_load_explicit(&starter->word, memory_order_acquire);
+}
 
-        if (now >= word) {
-            return true;
-        }
-        if (!vv_park(&starter->word, now, deadline_ns)) {
-            /* sync(starter.word): as above. */
-            return atomic_load_explicit(&starter->word,
-                                        memory_order_acquire) >= word;
-        }
+int vv_starter_await_start(struct vv_starter *starter, int64_t deadline_ns)
+{
+    enum vv_wake wake = VV_WAKE_CALLED;
+
+    while (wake == VV_WAKE_CALLED && load_word(starter) == 0) {
+        wake = vv_here_park(&starter->word, 0, deadline_ns);
+    }
+    if (load_word(starter) != 0) {
+        return VIVERO_OK;
+    }
+    return wake == VV_WAKE_REFUSED ? VIVERO_E_DEADLOCK : VIVERO_E_TIMED_OUT;
+}
+
+void vv_starter_await_end(struct vv_starter *starter)
+{
+    while (load_word(starter) < 2) {
+        /* It is ending on some thread: nobody has to stand in for this one. */
+        (void)vv_park(&starter->word, 1, VIVERO_FOREVER);
     }
 }
 
@@ -410,23 +418,40 @@ void vv_single_finish(struct vv_single *single)
     vv_entity_release(&single->entity);
 }
 
+/* The call its handler runs; all zero: none. While the entity is held a carrier's
+ * stage cannot be lent to somebody else. */
+static struct vivero_reply_token running_call(struct vv_single *single)
+{
+    struct vivero_reply_token token = {0, 0};
+
+    vv_entity_hold(&single->entity);
+    if (single->stage != NULL) {
+        token = vv_worker_running_call(single->stage);
+    }
+    vv_entity_unlock(&single->entity);
+    return token;
+}
+
+static void give_up(struct vv_single *single, const struct vivero_exit *exit)
+{
+    vv_worker_count_given_up(1);
+    vv_log(VIVERO_LOG_WARNING, "worker", single->label, NULL, 0,
+           "given up: its thread goes on until its callback returns");
+    (void)vv_reply_fence(running_call(single), VIVERO_E_DOWN, exit);
+    vv_reply_default(&single->debts, VIVERO_E_DOWN, exit);
+    if (single->carriers != NULL) {
+        vv_carriers_give_up(single->carriers, single);
+    }
+}
+
 bool vv_single_kill(struct vivero_ref ref, const struct vivero_exit *exit)
 {
     struct vv_entity *entity = vv_entity_retain(ref);
     struct vv_single *single = entity != NULL ? vv_single_of(entity) : NULL;
-    bool killed = false;
+    bool killed = single != NULL && vv_entity_end(entity, exit);
 
-    if (single != NULL) {
-        killed = vv_entity_end(entity, exit);
-    }
     if (killed) {
-        vv_worker_count_given_up(1);
-        vv_log(VIVERO_LOG_WARNING, "worker", single->label, NULL, 0,
-               "given up: its thread goes on until its callback returns");
-        if (single->stage != NULL) {
-            vv_worker_fence_with(single->stage, VIVERO_E_DOWN, exit);
-        }
-        vv_reply_default(&single->debts, VIVERO_E_DOWN, exit);
+        give_up(single, exit);
     }
     if (entity != NULL) {
         vv_entity_release(entity);

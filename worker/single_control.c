@@ -85,23 +85,13 @@ static bool begin_wait(struct vv_single *single)
     struct vivero_entity *worker = vv_here()->worker;
     const struct vv_wait wait = {.single = &single->waiter};
 
-    if (worker != NULL && !vv_wait_begin(vv_worker_waiter(worker), &wait)) {
-        return false;
-    }
-    if (!vv_carriers_begin_wait()) {
-        if (worker != NULL) {
-            vv_wait_end(vv_worker_waiter(worker));
-        }
-        return false;
-    }
-    return true;
+    return worker == NULL || vv_wait_begin(vv_worker_waiter(worker), &wait);
 }
 
 static void end_wait(void)
 {
     struct vivero_entity *worker = vv_here()->worker;
 
-    vv_carriers_end_wait();
     if (worker != NULL) {
         vv_wait_end(vv_worker_waiter(worker));
     }

@@ -67,6 +67,7 @@ struct vv_single {
     struct vv_single *next_ready;
     struct vv_single *next_carried;
     struct vv_single *previous_carried;
+    bool uncarried; /* it has left the list of carried ones */
     /* its thread only */
     bool begun; /* init has run */
     bool up;    /* and succeeded: terminate and destroy will run */
@@ -82,6 +83,9 @@ struct vv_single {
     struct vv_envelope *held; /* what info points into */
     struct vivero_info info;
     struct vv_dictionary_entry *dictionary;
+    /* guarded by the entity's lock */
+    struct vv_envelope farewell; /* its supervisor's word; has its own room */
+    bool told_farewell;
 };
 
 /* ---- single.c: beginning and end ---- */
@@ -94,9 +98,10 @@ struct vv_starter {
     struct vivero_exit exit;
 };
 void vv_starter_init(struct vv_starter *starter);
-/* False: the deadline passed. */
-bool vv_starter_await(struct vv_starter *starter, uint32_t word,
-                      int64_t deadline_ns);
+/* Until started() was told. Errors: TIMED_OUT, DEADLOCK. */
+int vv_starter_await_start(struct vv_starter *starter, int64_t deadline_ns);
+/* Until ended() was, after a start that failed. */
+void vv_starter_await_end(struct vv_starter *starter);
 
 /* A single with copies of what the options borrow. */
 int vv_single_new(const struct vivero_worker_options *options,
@@ -149,6 +154,8 @@ enum vv_step vv_single_step(struct vv_single *single);
 /* A verdict or a stop came: it ends for this. */
 void vv_single_set_end(struct vv_single *single,
                        const struct vivero_exit *exit);
+/* Somebody declared it dead. */
+void vv_single_given_up(struct vv_single *single);
 /* Its callback took its thread away. */
 void vv_single_left(struct vv_single *single, const struct vivero_exit *exit);
 /* After vivero_exit() jumped. */
@@ -170,11 +177,10 @@ void vv_carriers_add(struct vivero_carriers *carriers,
                      struct vv_single *single);
 void vv_carriers_remove(struct vivero_carriers *carriers,
                         struct vv_single *single);
+/* It was declared dead; if a thread runs it that one is lost. */
+void vv_carriers_give_up(struct vivero_carriers *carriers,
+                         struct vv_single *single);
 /* Have some thread run it. Under its entity's lock. */
 void vv_carriers_schedule(struct vv_single *single);
-/* The calling thread is about to wait for another worker: somebody stands in for
- * it, if it is a carrier. False: there is none left. */
-bool vv_carriers_begin_wait(void);
-void vv_carriers_end_wait(void);
 
 #endif

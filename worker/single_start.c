@@ -141,7 +141,7 @@ int vv_single_set_going(struct vv_single *single, struct vv_starter *starter,
 }
 
 /* It is still in its init: from now on it is dead to all others. */
-static int give_up(struct vivero_ref ref, const struct vv_tie_wish *wish)
+static void give_up(struct vivero_ref ref, const struct vv_tie_wish *wish)
 {
     const struct vivero_exit late =
         vivero_reason(VIVERO_EXIT_KILLED, VIVERO_E_TIMED_OUT,
@@ -152,13 +152,12 @@ static int give_up(struct vivero_ref ref, const struct vv_tie_wish *wish)
     (void)vv_single_kill(ref, &late);
     /* Or it is ending by itself: then its name is free in a moment. */
     (void)vv_entity_await_end(ref, VIVERO_FOREVER, &exit);
-    return VIVERO_E_TIMED_OUT;
 }
 
 static int start_failed(struct vv_starter *starter, struct vivero_ref ref,
                         const struct vv_tie_wish *wish)
 {
-    (void)vv_starter_await(starter, 2, VIVERO_FOREVER);
+    vv_starter_await_end(starter);
     untie(ref, wish);
     vv_thread_reap();
     if (starter->error == VIVERO_E_DOWN) {
@@ -170,13 +169,15 @@ static int start_failed(struct vv_starter *starter, struct vivero_ref ref,
 static int await_start(struct vv_starter *starter, struct vivero_ref ref,
                        const struct vv_tie_wish *wish, int64_t timeout_ns)
 {
-    int64_t deadline = vv_deadline_after(vivero_now(), timeout_ns);
+    int error = vv_starter_await_start(
+        starter, vv_deadline_after(vivero_now(), timeout_ns));
 
-    if (!vv_starter_await(starter, 1, deadline)) {
+    if (error != VIVERO_OK) {
         (void)vv_entity_disown(ref);
         /* Nothing is told any more; but it may have been. */
-        if (!vv_starter_await(starter, 1, 0)) {
-            return give_up(ref, wish);
+        if (vv_starter_await_start(starter, 0) != VIVERO_OK) {
+            give_up(ref, wish);
+            return error;
         }
     }
     if (starter->error != VIVERO_OK) {
@@ -245,6 +246,21 @@ int vivero_worker_start_link(const struct vivero_worker_options *options,
     vv_single_check_place(ref, "vivero_worker_start_link");
     vv_single_check_caller("vivero_worker_start_link");
     return start(options, &link, ref);
+}
+
+int vivero_worker_start_payload(const struct vivero_worker_options *options,
+                                size_t payload_size, int link,
+                                struct vivero_ref *ref)
+{
+    struct vivero_worker_options sized;
+    int error = vv_options_copy(&sized, sizeof(sized), options);
+
+    if (error != VIVERO_OK) {
+        return error;
+    }
+    sized.payload_size = payload_size;
+    return link != 0 ? vivero_worker_start_link(&sized, ref)
+                     : vivero_worker_start(&sized, ref);
 }
 
 int vivero_worker_start_monitor(const struct vivero_worker_options *options,

@@ -4,6 +4,7 @@
 
 /* Everything, for users. */
 #include <vivero/api.h>
+#include <vivero/child.h>
 #include <vivero/entity.h>
 #include <vivero/error.h>
 #include <vivero/exit.h>
@@ -18,6 +19,7 @@
 #include <vivero/time.h>
 #include <vivero/worker.h>
 #include <vivero/worker_carriers.h>
+#include <vivero/worker_define.h>
 #include <vivero/worker_single.h>
 #include <vivero/worker_spawn.h>
 
