@@ -60,6 +60,12 @@ const char *vivero_exit_kind_name(enum vivero_exit_kind kind)
         return "thread_left";
     case VIVERO_EXIT_RESTART_LIMIT:
         return "restart_limit";
+    case VIVERO_EXIT_HUNG_CPU:
+        return "hung_cpu";
+    case VIVERO_EXIT_HUNG_BLOCKED:
+        return "hung_blocked";
+    case VIVERO_EXIT_FENCED:
+        return "fenced";
     }
     return "unknown";
 }

@@ -188,8 +188,8 @@ bool vv_reply_owe(struct vv_reply *reply, uint32_t generation,
     vv_mutex_lock(&vv_reply_lock);
     word = load_word(reply);
     /* Fencing takes the same lock, so if the slot is ours now it stays so. */
-    if (generation_of(word) == generation && state_of(word) != SETTLING &&
-        state_of(word) != DONE) {
+    if (!debts->closed && generation_of(word) == generation &&
+        state_of(word) != SETTLING && state_of(word) != DONE) {
         has_caller = (word & CALLER) != 0;
         if (has_caller) {
             debt_link_locked(reply, debts);
@@ -287,7 +287,8 @@ void vv_reply_default(struct vv_debts *debts, int result,
     }
 }
 
-bool vv_reply_fence(struct vivero_reply_token token, int result)
+static bool fence(struct vivero_reply_token token, int result,
+                  const struct vivero_exit *exit)
 {
     struct vv_reply *reply;
     uint32_t word;
@@ -305,10 +306,38 @@ bool vv_reply_fence(struct vivero_reply_token token, int result)
     }
     vv_mutex_unlock(&vv_reply_lock);
     if (mine) {
-        fill(reply, result, NULL, NULL);
+        fill(reply, result, NULL, exit);
         publish(reply);
     }
     return mine;
+}
+
+bool vv_reply_fence(struct vivero_reply_token token, int result)
+{
+    return fence(token, result, NULL);
+}
+
+bool vv_reply_fence_down(struct vivero_reply_token token,
+                         const struct vivero_exit *exit)
+{
+    return fence(token, VIVERO_E_DOWN, exit);
+}
+
+static void set_closed(struct vv_debts *debts, bool closed)
+{
+    vv_mutex_lock(&vv_reply_lock);
+    debts->closed = closed;
+    vv_mutex_unlock(&vv_reply_lock);
+}
+
+void vv_reply_close_debts(struct vv_debts *debts)
+{
+    set_closed(debts, true);
+}
+
+void vv_reply_open_debts(struct vv_debts *debts)
+{
+    set_closed(debts, false);
 }
 
 /* ---- Cancelling ---------------------------------------------------------- */

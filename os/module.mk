@@ -8,11 +8,13 @@ os_libos_la_SOURCES = \
 	%D%/lock_rank.h \
 	%D%/mutex.h \
 	%D%/park.h \
+	%D%/probe.h \
 	%D%/thread.h \
 	%D%/posix/clock.c \
 	%D%/posix/mutex.c \
 	%D%/posix/thread.c \
 	%D%/linux/cpu.c \
-	%D%/linux/park.c
+	%D%/linux/park.c \
+	%D%/linux/probe.c
 
 EXTRA_DIST += %D%/module.mk

@@ -187,17 +187,17 @@ int vivero_pool_broadcast(struct vivero_pool *pool,
  * answer. */
 static int begin_wait(struct vv_sending *sending)
 {
-    const struct vivero_entity *worker = sending->visit.here->worker;
+    struct vivero_entity *worker = sending->visit.here->worker;
     struct vv_pool *pool = sending->visit.pool;
+    int error = VIVERO_OK;
 
-    if (worker == NULL ||
-        vv_wait_begin(vv_worker_seat(worker), &pool->crew, sending->route.seat,
-                      sending->message.reply)) {
-        return VIVERO_OK;
+    if (worker != NULL) {
+        error = vv_worker_wait_begin(worker, &pool->crew, sending->route.seat,
+                                     sending->message.reply);
     }
-    return vv_pool_phase(pool) > VV_POOL_OPEN
+    return error == VIVERO_E_DEADLOCK && vv_pool_phase(pool) > VV_POOL_OPEN
                ? vv_pool_refusal(pool, sending->visit.here)
-               : VIVERO_E_DEADLOCK;
+               : error;
 }
 
 static int put_and_wait(struct vv_sending *sending, void *out)
@@ -220,7 +220,7 @@ static int put_and_wait(struct vv_sending *sending, void *out)
 
 static int queue_call(struct vv_sending *sending, void *out)
 {
-    const struct vivero_entity *worker = sending->visit.here->worker;
+    struct vivero_entity *worker = sending->visit.here->worker;
     int error = vv_send_attach_reply(sending, sending->operation->out_size,
                                      true, sending->deadline_ns);
 
@@ -237,7 +237,10 @@ static int queue_call(struct vv_sending *sending, void *out)
     }
     error = put_and_wait(sending, out);
     if (worker != NULL) {
-        vv_wait_end(vv_worker_seat(worker));
+        vv_worker_wait_end(worker);
+        if (vv_worker_may_act(sending->visit.here) != VIVERO_OK) {
+            error = VIVERO_E_FENCED; /* replaced while it waited */
+        }
     }
     return error;
 }

@@ -42,6 +42,7 @@ test_programs = \
 	tests/integration/test_pool_each \
 	tests/integration/test_pool_failure \
 	tests/integration/test_pool_halt \
+	tests/integration/test_pool_hang \
 	tests/integration/test_pool_idle \
 	tests/integration/test_pool_limits \
 	tests/integration/test_pool_memory \

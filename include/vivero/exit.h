@@ -13,7 +13,10 @@ enum vivero_exit_kind {
     VIVERO_EXIT_FAILED,        /* vivero_fail() or vivero_exit() in a handler */
     VIVERO_EXIT_INIT_FAILED,   /* its init callback returned an error */
     VIVERO_EXIT_THREAD_LEFT,   /* a handler called pthread_exit() */
-    VIVERO_EXIT_RESTART_LIMIT  /* the restart budget was spent */
+    VIVERO_EXIT_RESTART_LIMIT, /* the restart budget was spent */
+    VIVERO_EXIT_HUNG_CPU,      /* its handler ran past its deadline, computing */
+    VIVERO_EXIT_HUNG_BLOCKED,  /* the same, waiting for something */
+    VIVERO_EXIT_FENCED         /* what a hung one is told when it comes back */
 };
 
 #define VIVERO_EXIT_TEXT_MAX 56

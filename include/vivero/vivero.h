@@ -6,6 +6,7 @@
 #include <vivero/api.h>
 #include <vivero/error.h>
 #include <vivero/exit.h>
+#include <vivero/fault.h>
 #include <vivero/log.h>
 #include <vivero/memory.h>
 #include <vivero/operation.h>
@@ -13,5 +14,6 @@
 #include <vivero/pool_define.h>
 #include <vivero/time.h>
 #include <vivero/worker.h>
+#include <vivero/worker_defer.h>
 
 #endif
