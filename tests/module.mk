@@ -38,6 +38,7 @@ test_programs = \
 	tests/integration/test_pool_casts \
 	tests/integration/test_pool_close \
 	tests/integration/test_pool_control \
+	tests/integration/test_pool_dead \
 	tests/integration/test_pool_deadlock \
 	tests/integration/test_pool_each \
 	tests/integration/test_pool_failure \
@@ -52,6 +53,7 @@ test_programs = \
 	tests/integration/test_pool_overflow \
 	tests/integration/test_pool_replies \
 	tests/integration/test_pool_snapshot \
+	tests/integration/test_pool_state \
 	tests/integration/test_pool_threads \
 	tests/abi/test_abi \
 	tests/stress/stress_pool

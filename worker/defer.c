@@ -5,7 +5,9 @@
  * the worker's thread. The one that a supervisor may run is guarded by the
  * worker's lock; whoever takes a node off it runs it, without the lock. A
  * zombie that takes back a node first waits until its supervisor is done with
- * all of them (vv_worker_notice_fence), since the node may stand on its stack. */
+ * all of them, since the node may stand on its stack. For the same reason
+ * vivero_fail() and vivero_exit() run the lists before the handler's frames are
+ * gone; after pthread_exit() they are gone, and C has no way to be quicker. */
 #include <vivero/error.h>
 #include <vivero/worker_defer.h>
 
@@ -134,9 +136,12 @@ void vv_worker_run_supervised_defers(struct vivero_entity *worker)
 void vv_worker_run_defers(struct vivero_entity *worker)
 {
     struct vivero_defer *node;
+    sigjmp_buf *recovery = worker->recovery;
 
+    worker->recovery = NULL; /* nobody jumps out of them */
     while ((node = pop(&worker->defers)) != NULL) {
         node->fn(node->ctx);
     }
     vv_worker_run_supervised_defers(worker);
+    worker->recovery = recovery;
 }

@@ -452,6 +452,7 @@ int vivero_entity_replace(struct vivero_entity *entity, const void *payload)
 int vivero_entity_fail(struct vivero_entity *entity, int code, const char *text)
 {
     vv_worker_check_is_here(entity, "vivero_fail");
+    vv_worker_run_defers(entity); /* some may stand on the handler's stack */
     vv_exit_set(&entity->exit, VIVERO_EXIT_FAILED, code, text);
     return VIVERO_FAIL;
 }
@@ -466,6 +467,7 @@ void vivero_exit(int code, const char *text)
              worker->name);
     vv_exit_set(&worker->exit, VIVERO_EXIT_FAILED, code, text);
     worker->ends = true;
+    vv_worker_run_defers(worker);
     siglongjmp(*worker->recovery, 1);
 }
 

@@ -19,8 +19,11 @@ enum vivero_defer_flag {
     VIVERO_DEFER_SUPERVISOR = 1
 };
 
-/* Something to undo. The caller's memory, normally on its stack; only the
- * library looks inside while it is registered. */
+/* Something to undo. The caller's memory, which must be there until fn has run or
+ * the node is taken off; only the library looks inside meanwhile. The payload is
+ * a good place. A handler's stack is one too if the handler takes the node off
+ * before it returns: vivero_fail() and vivero_exit() run what is deferred while
+ * the stack is still whole, pthread_exit() and a bare VIVERO_FAIL do not. */
 struct vivero_defer {
     vivero_defer_fn *fn;
     void *ctx;
@@ -33,11 +36,11 @@ struct vivero_defer {
 
 VIVERO_BEGIN
 
-/* Have fn(ctx) run if this incarnation ends before vivero_undefer(node): by
- * vivero_fail(), vivero_exit() or pthread_exit(), last one first, before
- * terminate; for a fenced one when it comes back. A handler that returns
- * normally leaves its nodes registered: they belong to the incarnation and run
- * at its end, so a node on the stack must be taken off before.
+/* Have fn(ctx) run if this incarnation ends before vivero_undefer(node), last
+ * one first, before terminate: in vivero_fail() and vivero_exit() themselves,
+ * after pthread_exit(), at a stop; for a fenced one when it comes back. What is
+ * left when a handler returns normally belongs to the incarnation and runs at its
+ * end, whatever that is.
  *
  * node must not be registered already. flags: of enum vivero_defer_flag.
  * Thread: the worker's, in init or a handler (else misuse).
