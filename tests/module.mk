@@ -16,6 +16,7 @@ test_programs = \
 	tests/unit/test_decide_budget \
 	tests/unit/test_decide_table \
 	tests/unit/test_decide_walk \
+	tests/unit/test_fence \
 	tests/unit/test_mailbox \
 	tests/unit/test_mailbox_boxes \
 	tests/unit/test_mailbox_ends \
@@ -70,6 +71,7 @@ tests_unit_test_decide_LDADD = $(test_lib) $(supervisor_libs) $(test_libs)
 tests_unit_test_decide_budget_LDADD = $(test_lib) $(supervisor_libs) $(test_libs)
 tests_unit_test_decide_table_LDADD = $(test_lib) $(supervisor_libs) $(test_libs)
 tests_unit_test_decide_walk_LDADD = $(test_lib) $(supervisor_libs) $(test_libs)
+tests_unit_test_fence_LDADD = $(test_lib) $(worker_libs) $(test_libs)
 tests_unit_test_mailbox_LDADD = $(test_lib) $(mailbox_libs) $(test_libs)
 tests_unit_test_mailbox_boxes_LDADD = $(test_lib) $(mailbox_libs) $(test_libs)
 tests_unit_test_mailbox_ends_LDADD = $(test_lib) $(mailbox_libs) $(test_libs)
