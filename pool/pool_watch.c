@@ -27,6 +27,8 @@
 #include <string.h>
 
 #define ABANDONED_MAX_PROCESS 16u
+/* Workers lie apart: most of a tick is waiting for memory. */
+#define LOOK_AHEAD 8u
 
 /* ---- Spares ---------------------------------------------------------------------- */
 
@@ -256,6 +258,9 @@ int64_t vv_pool_watch(void *ctx, int64_t now_ns)
         return pool->ticker.due_ns;
     }
     for (uint32_t i = 0; i < used; i++) {
+        if (i + LOOK_AHEAD < used) {
+            vv_watch_prefetch(vv_pool_worker(pool, i + LOOK_AHEAD));
+        }
         look_at(pool, i, now_ns);
     }
     return vv_watch_disarm(watch, &pool->ticker, anybody_active)

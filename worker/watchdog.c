@@ -167,11 +167,13 @@ static bool measure(struct vv_watched *watched, struct vivero_entity *worker,
     return true;
 }
 
-/* By how long it has run; both readings of its clock are there. */
+/* By how long it has run; both readings of its clock are there. Whether
+ * somebody debugs us is looked up last: it reads a file. */
 static enum vv_watch_verdict judge(const struct vv_watch *watch,
                                    struct vv_watched *watched, int64_t busy_ns)
 {
-    if (busy_ns >= watch->deadline_ns && !vv_process_is_traced()) {
+    if (busy_ns >= watch->deadline_ns &&
+        (watch->replaces || !watched->overdue) && !vv_process_is_traced()) {
         if (watch->nudge_signal != 0 && !watched->nudged) {
             watched->nudged = true;
             return VV_WATCH_NUDGE;
@@ -185,6 +187,11 @@ static enum vv_watch_verdict judge(const struct vv_watch *watch,
     return VV_WATCH_FINE;
 }
 
+void vv_watch_prefetch(const struct vivero_entity *worker)
+{
+    __builtin_prefetch(&worker->ticket, 0, 3);
+}
+
 enum vv_watch_verdict vv_watch_look(const struct vv_watch *watch,
                                     const struct vv_ticker *ticker,
                                     struct vv_watched *watched,
@@ -196,11 +203,15 @@ enum vv_watch_verdict vv_watch_look(const struct vv_watch *watch,
     int64_t length = watch->report_ns < watch->deadline_ns ? watch->report_ns
                                                            : watch->deadline_ns;
 
+    look->busy_ns = now_ns - since;
+    since = ticker->forgiven_ns > since ? ticker->forgiven_ns : since;
+    if (!vv_ticket_is_running(ticket) || now_ns - since < length / 2) {
+        return VV_WATCH_FINE; /* nearly always; one cache line was read */
+    }
     /* relaxed: checked by the ticket. */
     look->operation =
         atomic_load_explicit(&worker->operation, memory_order_relaxed);
-    if (!vv_ticket_is_running(ticket) || vv_ticket_load(worker) != ticket) {
-        *watched = (struct vv_watched){0};
+    if (vv_ticket_load(worker) != ticket) {
         return VV_WATCH_FINE;
     }
     if (watched->ticket != ticket) {
@@ -208,13 +219,9 @@ enum vv_watch_verdict vv_watch_look(const struct vv_watch *watch,
     }
     look->ticket = ticket;
     look->is_inline = (ticket & VV_TICKET_INLINE) != 0;
-    look->busy_ns = now_ns - since;
-    since = ticker->forgiven_ns > since ? ticker->forgiven_ns : since;
-    if (now_ns - since < length / 2 ||
-        !measure(watched, worker, now_ns, &look->kind)) {
-        return VV_WATCH_FINE;
-    }
-    return judge(watch, watched, now_ns - since);
+    return measure(watched, worker, now_ns, &look->kind)
+               ? judge(watch, watched, now_ns - since)
+               : VV_WATCH_FINE;
 }
 
 /* ---- What a handler may ask for ---------------------------------------------------- */

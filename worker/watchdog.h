@@ -70,6 +70,9 @@ enum vv_watch_verdict vv_watch_look(const struct vv_watch *watch,
                                     struct vivero_entity *worker,
                                     int64_t now_ns, struct vv_look *look);
 
+/* It is about to be looked at. */
+void vv_watch_prefetch(const struct vivero_entity *worker);
+
 /* Whether a worker may be running something now or before it arms the watch. */
 bool vv_watch_is_active(const struct vivero_entity *worker);
 

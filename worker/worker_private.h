@@ -71,15 +71,15 @@ struct vivero_entity {
     struct vv_thread thread;
     bool has_thread;
     /* atomic */
-    _Atomic uint32_t command;
-    _Atomic uint32_t phase;
-    _Atomic uint64_t ticket; /* see ticket.h */
+    VV_CACHELINE_ALIGNED _Atomic uint64_t ticket; /* see ticket.h */
     _Atomic int64_t busy_since_ns;
     _Atomic int64_t alive_ns; /* its handler was well */
     _Atomic uint32_t awake;   /* its carrier is between two long sleeps */
     _Atomic uint32_t settled; /* of a fenced one: all has been taken from it */
     _Atomic int32_t thread_number; /* the carrier's, as of vv_probe_self() */
     _Atomic(const struct vivero_operation *) operation;
+    _Atomic uint32_t command;
+    _Atomic uint32_t phase;
     _Atomic uint64_t running_reply; /* slot + 1 and generation; 0: none */
     _Atomic uint64_t handled;
     _Atomic uint64_t failed;
