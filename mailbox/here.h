@@ -8,7 +8,10 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+struct vv_entity;
+struct vv_envelope;
 struct vv_reply;
+struct vv_waiter;
 struct vivero_entity;
 
 /* What the library keeps for each thread that calls it. */
@@ -18,11 +21,17 @@ struct vv_here {
                                       of calling; NULL: none */
     /* owner thread only */
     struct vivero_entity *worker; /* the worker this thread runs; NULL: none */
+    struct vv_waiter *waiter;     /* that worker's; or of another kind */
     struct vv_reply *replies;     /* cache of free reply slots */
     uint32_t reply_count;
-    uint32_t epoch;         /* of the depot the cache came from */
-    uint32_t sticky;        /* where it put its last message */
-    uint32_t spin_permille; /* how much of the allowed spinning paid off
+    uint32_t epoch;                /* of the depot the cache came from */
+    struct vv_envelope *envelopes; /* cache of free envelopes */
+    uint32_t envelope_count;
+    uint32_t envelope_epoch;  /* of the depot they came from */
+    struct vv_entity *entity; /* the entity this thread runs; NULL: none */
+    void (*on_end)(void);     /* when the thread ends; NULL: nothing */
+    uint32_t sticky;          /* where it put its last message */
+    uint32_t spin_permille;   /* how much of the allowed spinning paid off
                                       lately */
     uint32_t spin_skips;
     struct vivero_exit last_exit;

@@ -2,8 +2,8 @@
 /* reply: where the answer to one message is written and waited for.
  *
  * Model.    A slot has two sides, the caller's and the message's. Its word
- *           holds a generation (26 bits), a `caller` bit (there is one), a
- *           `parked` bit and the state:
+ *           holds a generation (25 bits), a `caller` bit (there is one), a
+ *           `parked` and a `watched` bit and the state:
  *
  *             FREE -> QUEUED -> RUNNING ------------> DONE -> FREE (caller)
  *                        |         |  \-> OWED -> SETTLING -^
@@ -14,7 +14,8 @@
  *                               \---> DONE (cell passed first)
  *
  *           A slot without a caller goes RUNNING -> FREE when settled, and
- *           QUEUED -> DEAD when cancelled.
+ *           QUEUED -> DEAD when cancelled. A future has any number of
+ *           threads on the caller's side: see future.c.
  * Threads.  Each step is one CAS on the word, so each step has one winner, and
  *           the state tells the loser that the rest is the other's: exactly one
  *           answer, exactly one free.
@@ -23,7 +24,7 @@
  *   I2 result, exit and out are written by who holds RUNNING or SETTLING,
  *      before DONE; the caller reads them after DONE.
  *   I3 A word is only changed from its exact value, so a token or handle of an
- *      older generation fails. Generations wrap after 2^26 uses of one slot.
+ *      older generation fails. Generations wrap after 2^25 uses of one slot.
  * Memory.   Slots live in chunks that stay where they are until the last object
  *           of the process is closed, so a wake-up that comes late hits a slot,
  *           not somebody's stack. Threads keep a few in a cache; the rest is
@@ -40,8 +41,8 @@
 #include <vivero/time.h>
 
 #include "base/check.h"
+#include "mailbox/future_private.h"
 #include "mailbox/here.h"
-#include "mailbox/mailbox.h"
 #include "mailbox/reply_private.h"
 #include "mailbox/spin.h"
 #include "os/cpu.h"
@@ -57,6 +58,22 @@ static void *out_of(struct vv_reply *reply)
     return reply->out_box != NULL ? reply->out_box : reply->out;
 }
 
+/* The caller is answered by this step. Whoever waits for a future may be many. */
+static bool step_to_answer(struct vv_reply *reply, uint32_t *word,
+                           enum reply_state to)
+{
+    if (__builtin_expect((*word & WATCHED) != 0, 0)) {
+        return vv_future_answer(reply, word, to);
+    }
+    if (!step(reply, word, with_state(*word, to))) {
+        return false;
+    }
+    if ((*word & PARKED) != 0) {
+        vv_unpark(&reply->word, VV_UNPARK_ALL);
+    }
+    return true;
+}
+
 /* The answer stands in the slot: let the caller see it. From SETTLING, which
  * the calling thread holds; the caller waits for it to end. */
 static void publish(struct vv_reply *reply)
@@ -67,10 +84,7 @@ static void publish(struct vv_reply *reply)
         vv_reply_free_slot(reply);
         return;
     }
-    while (!step(reply, &word, with_state(word, DONE))) {
-    }
-    if ((word & PARKED) != 0) {
-        vv_unpark(&reply->word, 1);
+    while (!step_to_answer(reply, &word, DONE)) {
     }
 }
 
@@ -78,8 +92,8 @@ static void fill(struct vv_reply *reply, int result, const void *out,
                  const struct vivero_exit *exit)
 {
     reply->result = result;
-    if (result == VIVERO_OK && reply->out_size > 0) {
-        memcpy(out_of(reply), out, reply->out_size);
+    if (result == VIVERO_OK && out_size_of(reply) > 0) {
+        memcpy(out_of(reply), out, out_size_of(reply));
     }
     if (result == VIVERO_E_DOWN && exit != NULL) {
         reply->exit = *exit;
@@ -123,7 +137,7 @@ void vv_reply_bury(struct vv_reply *reply)
         reply->result = VIVERO_E_CANCELLED;
         if (step(reply, &word, with_state(word, DONE))) {
             if (parked != 0) {
-                vv_unpark(&reply->word, 1);
+                vv_unpark(&reply->word, VV_UNPARK_ALL);
             }
             return;
         }
@@ -189,7 +203,7 @@ bool vv_reply_owe(struct vv_reply *reply, uint32_t generation,
     word = load_word(reply);
     /* Fencing takes the same lock, so if the slot is ours now it stays so. */
     if (!debts->closed && generation_of(word) == generation &&
-        state_of(word) != SETTLING && state_of(word) != DONE) {
+        (state_of(word) == RUNNING || state_of(word) == ABANDONED)) {
         has_caller = (word & CALLER) != 0;
         if (has_caller) {
             debt_link_locked(reply, debts);
@@ -245,9 +259,9 @@ int vv_reply_pay(struct vivero_reply_token token, int result, const void *out,
         return VIVERO_E_FORKED;
     }
     vv_mutex_lock(&vv_reply_lock);
-    reply = vv_reply_find_locked(token.slot);
+    reply = vv_reply_find(token.slot);
     if (reply != NULL && collect_locked(reply, token.generation, &debts)) {
-        if (result == VIVERO_OK && size != reply->out_size) {
+        if (result == VIVERO_OK && size != out_size_of(reply)) {
             put_back_locked(reply, debts);
             error = VIVERO_E_INVALID;
         } else {
@@ -287,15 +301,15 @@ void vv_reply_default(struct vv_debts *debts, int result,
     }
 }
 
-static bool fence(struct vivero_reply_token token, int result,
-                  const struct vivero_exit *exit)
+bool vv_reply_fence(struct vivero_reply_token token, int result,
+                    const struct vivero_exit *exit)
 {
     struct vv_reply *reply;
     uint32_t word;
     bool mine = false;
 
     vv_mutex_lock(&vv_reply_lock);
-    reply = vv_reply_find_locked(token.slot);
+    reply = vv_reply_find(token.slot);
     if (reply != NULL) {
         word = load_word(reply);
         while (!mine && generation_of(word) == token.generation &&
@@ -310,17 +324,6 @@ static bool fence(struct vivero_reply_token token, int result,
         publish(reply);
     }
     return mine;
-}
-
-bool vv_reply_fence(struct vivero_reply_token token, int result)
-{
-    return fence(token, result, NULL);
-}
-
-bool vv_reply_fence_down(struct vivero_reply_token token,
-                         const struct vivero_exit *exit)
-{
-    return fence(token, VIVERO_E_DOWN, exit);
 }
 
 static void set_closed(struct vv_debts *debts, bool closed)
@@ -347,15 +350,11 @@ static bool cut_exactly(struct vv_reply *reply, uint32_t generation)
     uint32_t word = load_word(reply);
 
     while (generation_of(word) == generation && state_of(word) == QUEUED) {
-        uint32_t parked = word & PARKED;
-        enum reply_state to = (word & CALLER) != 0 ? CUT : DEAD;
         struct vv_box *box = box_of(reply);
 
-        if (step(reply, &word, with_state(word, to))) {
+        if ((word & CALLER) != 0 ? step_to_answer(reply, &word, CUT)
+                                 : step(reply, &word, with_state(word, DEAD))) {
             vv_box_free(box);
-            if (parked != 0) {
-                vv_unpark(&reply->word, 1);
-            }
             return true;
         }
     }
@@ -369,22 +368,22 @@ bool vv_reply_cut(struct vv_reply *reply)
 
 bool vv_reply_cancel(struct vivero_message message)
 {
-    struct vv_mailbox *mailbox = NULL;
+    struct vv_credit *credit = NULL;
     struct vv_reply *reply;
     bool done = false;
 
     vv_mutex_lock(&vv_reply_lock);
-    reply = vv_reply_find_locked(message.slot);
+    reply = vv_reply_find(message.slot);
     if (reply != NULL &&
         generation_of(load_word(reply)) == message.generation) {
         /* Read before the step: afterwards the slot may be gone. While it is
          * QUEUED under this generation it cannot change. */
-        mailbox = mailbox_of(reply);
+        credit = credit_of(reply);
         done = cut_exactly(reply, message.generation);
     }
     vv_mutex_unlock(&vv_reply_lock);
     if (done) {
-        vv_mailbox_credit(mailbox, VV_SETTLED_CANCELLED);
+        credit->give(credit, VV_SETTLED_CANCELLED);
     }
     return done;
 }
@@ -401,7 +400,7 @@ static bool is_answered(void *ctx)
 /* The deadline passed. True: this side has left the slot to the other one. */
 static bool give_up(struct vv_reply *reply, bool *expired)
 {
-    struct vv_mailbox *mailbox = mailbox_of(reply);
+    struct vv_credit *credit = credit_of(reply);
     struct vv_box *box = box_of(reply);
     uint32_t word = load_word(reply);
 
@@ -410,7 +409,7 @@ static bool give_up(struct vv_reply *reply, bool *expired)
         case QUEUED:
             if (step(reply, &word, with_state(word, DEAD))) {
                 vv_box_free(box);
-                vv_mailbox_credit(mailbox, VV_SETTLED_EXPIRED);
+                credit->give(credit, VV_SETTLED_EXPIRED);
                 *expired = true;
                 return true;
             }
@@ -432,6 +431,7 @@ static bool give_up(struct vv_reply *reply, bool *expired)
         case FREE:
         case ABANDONED:
         case DEAD:
+        case TAKEN:
             vv_misuse("internal: reply slot in state %d has a caller",
                       (int)state_of(word));
         }
@@ -456,6 +456,20 @@ static void sleep_until_answered(struct vv_reply *reply)
     }
 }
 
+int vv_reply_read(const struct vv_reply *reply, void *out)
+{
+    uint32_t out_size = out_size_of(reply);
+
+    if (reply->result == VIVERO_OK && out != NULL && out_size > 0) {
+        memcpy(out, reply->out_box != NULL ? reply->out_box : reply->out,
+               out_size);
+    }
+    if (reply->result == VIVERO_E_DOWN) {
+        vv_here()->last_exit = reply->exit;
+    }
+    return reply->result;
+}
+
 static int collect(struct vv_reply *reply, void *out)
 {
     uint32_t word = load_word(reply);
@@ -466,13 +480,7 @@ static int collect(struct vv_reply *reply, void *out)
             return VIVERO_E_CANCELLED;
         }
     }
-    result = reply->result;
-    if (result == VIVERO_OK && out != NULL && reply->out_size > 0) {
-        memcpy(out, out_of(reply), reply->out_size);
-    }
-    if (result == VIVERO_E_DOWN) {
-        vv_here()->last_exit = reply->exit;
-    }
+    result = vv_reply_read(reply, out);
     vv_reply_free_slot(reply);
     return result;
 }

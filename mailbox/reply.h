@@ -13,9 +13,27 @@
 #include <stdatomic.h>
 #include <stdbool.h>
 
+struct vivero_completions;
+struct vv_crew;
+struct vv_future_list;
 struct vv_here;
-struct vv_mailbox;
 struct vv_spin;
+struct vv_waiter;
+
+/* How a message that was not handled came to its end. */
+enum vv_settled {
+    VV_SETTLED_EXPIRED,
+    VV_SETTLED_CANCELLED,
+    VV_SETTLED_DROPPED,
+    VV_SETTLED_DEAD,
+    VV_SETTLED_COUNT
+};
+
+/* Where a message is queued, for whoever turns it into a tombstone: its room is
+ * free at once. Stays where it is for as long as there are reply slots. */
+struct vv_credit {
+    void (*give)(struct vv_credit *credit, enum vv_settled how);
+};
 
 /* Arguments that do not fit a cell. */
 struct vv_box {
@@ -34,14 +52,30 @@ void vv_box_free(struct vv_box *box);
 
 #define VV_REPLY_INLINE 48 /* bytes of an answer kept in the slot itself */
 
+/* What a slot has besides when a future is waited for: see future.c. */
+struct vv_future_part {
+    /* atomic: read before it is known that they are still this future's */
+    _Atomic(const void *) object;
+    _Atomic(struct vv_crew *) crew;
+    _Atomic(struct vv_waiter *) single;
+    _Atomic bool addressed;
+    /* guarded by the futures' mutex */
+    uint32_t watchers; /* whom to poke: bits */
+    struct vivero_completions *completions;
+    void *tag;
+    struct vv_future_list *list; /* of completions; NULL: none */
+    struct vv_reply *next;
+    struct vv_reply *previous;
+};
+
 struct vv_reply {
     VV_CACHELINE_ALIGNED _Atomic uint32_t word; /* generation, parked, state */
     int32_t result; /* of the call; valid when done */
     uint32_t index; /* in the directory; fixed */
-    uint32_t out_size;
+    _Atomic uint32_t out_size;
     int64_t deadline_ns; /* VIVERO_FOREVER: none */
     const void *owner;
-    _Atomic(struct vv_mailbox *) mailbox; /* where it is queued: its credit */
+    _Atomic(struct vv_credit *) credit; /* where it is queued */
     _Atomic(struct vv_box *) box; /* its arguments while it is queued; whoever
                                      ends that frees or takes them */
     void *out_box;                /* answers that do not fit; NULL: in out */
@@ -50,6 +84,7 @@ struct vv_reply {
     struct vv_reply *next;   /* in a free list, or of the same debtor */
     struct vv_reply *previous;
     struct vv_debts *debts; /* guarded by the depot's mutex */
+    struct vv_future_part future;
 };
 
 /* The answers one worker owes; zeroed: none. Guarded by the depot's mutex. */
@@ -60,6 +95,8 @@ struct vv_debts {
 
 /* The depot exists while somebody retains it. Errors: LIMIT. */
 int vv_reply_retain(void);
+/* Never the first. False: nobody does. */
+bool vv_reply_try_retain(void);
 void vv_reply_release(void);
 
 /* A slot whose message is about to be queued, with room for out_size bytes of
@@ -69,7 +106,7 @@ struct vv_reply *vv_reply_new(uint32_t out_size, bool has_caller);
 /* Undo: the message was not queued after all. */
 void vv_reply_discard(struct vv_reply *reply);
 /* Where it is about to be queued. */
-void vv_reply_set_mailbox(struct vv_reply *reply, struct vv_mailbox *mailbox);
+void vv_reply_set_credit(struct vv_reply *reply, struct vv_credit *credit);
 /* The arguments travel in this box, which the slot owns from now on. */
 void vv_reply_give_box(struct vv_reply *reply, struct vv_box *box);
 
@@ -83,12 +120,10 @@ bool vv_reply_begin(struct vv_reply *reply, uint32_t *generation,
 void vv_reply_settle(struct vv_reply *reply, uint32_t generation, int result,
                      const void *out, const struct vivero_exit *exit);
 
-/* Settle from outside what a worker has begun and will not finish in time.
- * False: it was quicker. */
-bool vv_reply_fence(struct vivero_reply_token token, int result);
-/* The same with DOWN and a reason. */
-bool vv_reply_fence_down(struct vivero_reply_token token,
-                         const struct vivero_exit *exit);
+/* Settle from outside what a worker has begun and will not finish in time; exit
+ * as in vv_reply_settle(). False: it was quicker. */
+bool vv_reply_fence(struct vivero_reply_token token, int result,
+                    const struct vivero_exit *exit);
 
 /* Turn a begun slot into a debt that can be paid by token. If it was fenced
  * meanwhile the token is stale from the start. False: it has no caller. */

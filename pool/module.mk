@@ -2,10 +2,11 @@
 
 modules += pool/libpool.la
 pool_libs = pool/libpool.la worker/libworker.la supervisor/libsupervisor.la \
-	$(mailbox_libs)
+	$(entity_libs)
 pool_libpool_la_SOURCES = \
 	%D%/pool_private.h \
 	%D%/pool.c \
+	%D%/pool_async.c \
 	%D%/pool_call.c \
 	%D%/pool_send.h \
 	%D%/pool_close.c \

@@ -41,7 +41,6 @@
 static struct vv_mutex handles_lock = VV_MUTEX_INIT(VV_RANK_RUNTIME);
 static struct vivero_pool handles[HANDLES_MAX]; /* entries: atomic */
 static uint32_t next_handle;                    /* guarded by handles_lock */
-static _Atomic uint32_t abandoned;
 
 /* ---- Handles ------------------------------------------------------------------------ */
 
@@ -107,19 +106,6 @@ uint32_t vivero_pool_size(const struct vivero_pool *handle)
 
     vv_pool_leave(&visit);
     return size;
-}
-
-uint32_t vivero_abandoned_threads(void)
-{
-    /* relaxed: a number to look at. */
-    return atomic_load_explicit(&abandoned, memory_order_relaxed);
-}
-
-void vv_pool_count_abandoned(int change)
-{
-    /* relaxed: a number to look at. */
-    atomic_fetch_add_explicit(&abandoned, (uint32_t)change,
-                              memory_order_relaxed);
 }
 
 /* ---- Phases --------------------------------------------------------------------------- */

@@ -47,19 +47,23 @@ static void stop_workers(struct vv_pool *pool)
 static void abandon(struct vv_pool *pool, uint32_t index)
 {
     struct vv_pool_child *child = &pool->children[index];
+    struct vivero_entity *worker;
     bool abandoned;
 
     vv_pool_retain(pool);
-    vv_pool_count_abandoned(1);
+    vv_worker_count_given_up(1);
     vv_mutex_lock(&pool->lock);
-    abandoned = vv_worker_abandon(vv_pool_worker(pool, index));
+    worker = vv_pool_worker(pool, index);
+    abandoned = vv_worker_abandon(worker);
     vv_mutex_unlock(&pool->lock);
     if (!abandoned) {
         /* It leaves by itself after all, and has said so or is about to. */
-        vv_pool_count_abandoned(-1);
+        vv_worker_count_given_up(-1);
         vv_pool_release(pool);
         return;
     }
+    /* Whoever has but a future is not inside, and is told now. */
+    vv_worker_fence(worker);
     vv_log(VIVERO_LOG_ERROR, "pool", pool->name, NULL, 0,
            "worker %u did not end in time and was abandoned", index + 1);
     vv_supervisor_tell(&pool->supervisor, &child->notices[VV_NOTICE_SELF],

@@ -53,7 +53,7 @@ void vv_pool_news(struct vivero_entity *worker, enum vv_worker_news news,
 
     if (news == VV_NEWS_LEFT_LATE) {
         vv_pool_zombie_left(pool, worker);
-        vv_pool_count_abandoned(-1);
+        vv_worker_count_given_up(-1);
         vv_pool_release(pool);
         return;
     }

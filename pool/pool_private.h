@@ -205,6 +205,5 @@ void vv_pool_set(struct vivero_pool *handle, struct vv_pool *pool);
 
 void vv_pool_retain(struct vv_pool *pool);
 void vv_pool_release(struct vv_pool *pool);
-void vv_pool_count_abandoned(int change);
 
 #endif

@@ -155,7 +155,7 @@ static void replace(struct vv_pool *pool, uint32_t index,
         return; /* it came back in the last moment */
     }
     vv_pool_retain(pool);
-    vv_pool_count_abandoned(1);
+    vv_worker_count_given_up(1);
     count_zombie(pool, 1);
     set_exit(&exit, look);
     swap_worker(pool, index, old, spare);

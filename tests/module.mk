@@ -17,6 +17,9 @@ test_programs = \
 	tests/unit/test_decide_table \
 	tests/unit/test_decide_walk \
 	tests/unit/test_fence \
+	tests/unit/test_future \
+	tests/unit/test_future_race \
+	tests/unit/test_completions \
 	tests/unit/test_mailbox \
 	tests/unit/test_mailbox_boxes \
 	tests/unit/test_mailbox_ends \
@@ -29,10 +32,16 @@ test_programs = \
 	tests/unit/test_reply_debts \
 	tests/unit/test_reply_race \
 	tests/unit/test_supervisor \
+	tests/unit/test_timer \
+	tests/unit/test_timer_heap \
+	tests/unit/test_timer_threads \
 	tests/unit/test_wait \
 	tests/integration/test_define \
 	tests/integration/test_define_short \
 	tests/integration/test_entity \
+	tests/integration/test_future \
+	tests/integration/test_future_ends \
+	tests/integration/test_future_loop \
 	tests/integration/test_pool_budget \
 	tests/integration/test_pool_calls \
 	tests/integration/test_pool_cancel \
@@ -72,6 +81,9 @@ tests_unit_test_decide_budget_LDADD = $(test_lib) $(supervisor_libs) $(test_libs
 tests_unit_test_decide_table_LDADD = $(test_lib) $(supervisor_libs) $(test_libs)
 tests_unit_test_decide_walk_LDADD = $(test_lib) $(supervisor_libs) $(test_libs)
 tests_unit_test_fence_LDADD = $(test_lib) $(worker_libs) $(test_libs)
+tests_unit_test_completions_LDADD = $(test_lib) $(mailbox_libs) $(test_libs)
+tests_unit_test_future_LDADD = $(test_lib) $(mailbox_libs) $(test_libs)
+tests_unit_test_future_race_LDADD = $(test_lib) $(mailbox_libs) $(test_libs)
 tests_unit_test_mailbox_LDADD = $(test_lib) $(mailbox_libs) $(test_libs)
 tests_unit_test_mailbox_boxes_LDADD = $(test_lib) $(mailbox_libs) $(test_libs)
 tests_unit_test_mailbox_ends_LDADD = $(test_lib) $(mailbox_libs) $(test_libs)
@@ -81,6 +93,9 @@ tests_unit_test_reply_LDADD = $(test_lib) $(mailbox_libs) $(test_libs)
 tests_unit_test_reply_debts_LDADD = $(test_lib) $(mailbox_libs) $(test_libs)
 tests_unit_test_reply_race_LDADD = $(test_lib) $(mailbox_libs) $(test_libs)
 tests_unit_test_supervisor_LDADD = $(test_lib) $(supervisor_libs) $(test_libs)
+tests_unit_test_timer_LDADD = $(test_lib) $(timer_libs) $(test_libs)
+tests_unit_test_timer_heap_LDADD = $(test_lib) $(timer_libs) $(test_libs)
+tests_unit_test_timer_threads_LDADD = $(test_lib) $(timer_libs) $(test_libs)
 tests_unit_test_wait_LDADD = $(test_lib) $(mailbox_libs) $(test_libs)
 
 tests_abi_test_abi_SOURCES = %D%/abi/test_abi.c %D%/abi/options_0_1.h

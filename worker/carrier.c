@@ -51,6 +51,7 @@ static void sit(struct vivero_entity *worker, struct vv_seat *seat)
     worker->seat = seat;
     (void)snprintf(worker->name, sizeof(worker->name), "%s/%u",
                    worker->spec->family, seat->index + 1);
+    vv_wait_take_seat(worker->waiter, seat);
     /* sync(seat.worker): it is whole. */
     atomic_store_explicit(&seat->worker, worker, memory_order_release);
 }
@@ -72,13 +73,10 @@ int vv_worker_new(const struct vv_worker_spec *spec, struct vv_seat *seat,
         free_parts(spec, fresh, payload, committed);
         return VIVERO_E_NO_MEMORY;
     }
-    fresh->self.entity = fresh;
-    fresh->spec = spec;
+    vv_worker_init_stage(fresh, spec);
+    fresh->waiter = &fresh->own_waiter;
     fresh->payload = payload;
     fresh->committed = committed;
-    fresh->out = fresh->scratch;
-    fresh->out_size = VV_SCRATCH;
-    vv_mutex_init(&fresh->lock, VV_RANK_WORKER);
     if (seat != NULL) {
         sit(fresh, seat);
     }
@@ -99,11 +97,7 @@ void vv_worker_free(struct vivero_entity *worker)
     if (worker->has_committed) {
         vv_worker_destroy_payload(worker); /* its thread left, and none came */
     }
-    if (worker->out != worker->scratch) {
-        vv_release(spec->account, worker->out, worker->out_size,
-                   _Alignof(max_align_t));
-    }
-    vv_mutex_fini(&worker->lock);
+    vv_worker_fini_stage(worker);
     free_parts(spec, worker, worker->payload, worker->committed);
 }
 
@@ -213,7 +207,7 @@ static bool is_to_retire(struct vivero_entity *worker)
 static void notice_retirement(struct vivero_entity *worker)
 {
     worker->retiring = is_to_retire(worker);
-    vv_wait_set_leaving(worker->seat, worker->retiring);
+    vv_wait_set_leaving(worker->waiter, worker->retiring);
     vv_worker_set_phase(worker,
                         worker->retiring ? PHASE_LEAVING : PHASE_RUNNING);
 }
@@ -386,7 +380,7 @@ static void end_init(struct vivero_entity *worker)
 static void clear_seat(struct vivero_entity *worker)
 {
     vv_crew_stop_searching(worker->seat);
-    vv_reply_default(&worker->debts, VIVERO_E_DOWN, &worker->exit);
+    vv_reply_default(worker->debts, VIVERO_E_DOWN, &worker->exit);
     if (!worker->final) {
         vv_worker_flush_lanes(worker, &worker->exit);
     }
@@ -526,6 +520,7 @@ static void stop_thread(struct vivero_entity *worker)
 
     vv_watch_set_awake(worker, false);
     vv_here()->worker = NULL;
+    vv_here()->waiter = NULL;
     if (spec->on_thread_stop != NULL) {
         spec->on_thread_stop(worker->seat->index + 1, spec->thread_ctx);
     }
@@ -538,7 +533,7 @@ static bool leave(struct vivero_entity *worker)
 
     if (!fenced) {
         vv_worker_set_phase(worker, PHASE_ABSENT);
-        vv_wait_set_absent(worker->seat, true);
+        vv_wait_set_absent(worker->waiter, true);
         if (worker->has_committed) {
             vv_worker_destroy_payload(worker); /* of a failed incarnation */
         }
@@ -558,7 +553,7 @@ static void thread_left(void *ctx)
     vv_exit_set(&worker->exit, VIVERO_EXIT_THREAD_LEFT, VIVERO_E_DOWN,
                 "a handler ended its thread");
     worker->ends = true;
-    vv_worker_wait_end(worker); /* of a call that the exit cut short */
+    vv_wait_end(worker->waiter); /* of a call that the exit cut short */
     die(worker);
     vv_worker_set_phase(worker, PHASE_RESTARTING);
     stop_thread(worker);
@@ -582,8 +577,9 @@ bool vv_worker_carry(struct vivero_entity *worker)
     bool as_a_worker;
 
     vv_here()->worker = worker;
+    vv_here()->waiter = worker->waiter;
     meet_the_watch(worker);
-    vv_wait_set_absent(worker->seat, false);
+    vv_wait_set_absent(worker->waiter, false);
     if (worker->spec->on_thread_start != NULL) {
         worker->spec->on_thread_start(worker->seat->index + 1,
                                       worker->spec->thread_ctx);
@@ -712,20 +708,25 @@ static bool is_abandoned(struct vivero_entity *worker)
     return abandoned;
 }
 
-void vv_worker_fence(struct vivero_entity *worker)
+void vv_worker_fence_with(struct vivero_entity *worker, int result,
+                          const struct vivero_exit *exit)
 {
     /* sync(worker.running_reply): the slot it names is begun. */
     uint64_t running =
         atomic_load_explicit(&worker->running_reply, memory_order_acquire);
 
-    if (!is_abandoned(worker)) {
-        return;
-    }
     if (running != 0) {
         const struct vivero_reply_token token = {(uint32_t)(running >> 32) - 1,
                                                  (uint32_t)running};
 
-        (void)vv_reply_fence(token, VIVERO_E_CLOSING);
+        (void)vv_reply_fence(token, result, exit);
     }
-    vv_reply_default(&worker->debts, VIVERO_E_CLOSING, NULL);
+    vv_reply_default(worker->debts, result, exit);
+}
+
+void vv_worker_fence(struct vivero_entity *worker)
+{
+    if (is_abandoned(worker)) {
+        vv_worker_fence_with(worker, VIVERO_E_CLOSING, NULL);
+    }
 }

@@ -12,6 +12,7 @@
 #include <vivero/worker_defer.h>
 
 #include "base/check.h"
+#include "mailbox/here.h"
 #include "worker/worker_private.h"
 
 static void link_node(struct vivero_defer **list, struct vivero_defer *node)
@@ -91,12 +92,15 @@ static bool unlink_supervised(struct vivero_entity *worker,
 
 bool vivero_undefer(struct vivero_defer *node)
 {
-    struct vivero_entity *worker = node->entity;
+    struct vivero_entity *worker = vv_here()->worker;
 
-    if (worker == NULL) {
+    if (node->entity == NULL) {
         return false;
     }
-    vv_worker_check_is_here(worker, "vivero_undefer");
+    /* On shared carriers a worker has another struct for each slice. */
+    VV_CHECK(worker != NULL &&
+                 (worker == node->entity || worker->single != NULL),
+             "vivero_undefer() outside the handlers of the node's worker");
     if ((node->flags & VIVERO_DEFER_SUPERVISOR) != 0) {
         return unlink_supervised(worker, node);
     }

@@ -13,8 +13,9 @@
  *   I1 Whoever changes the ticket from the busy word, the handler's return or
  *      take_away, ends the message: nobody else answers, counts or frees for it.
  *   I2 A zombie touches its seat no more. Its ways there: ending a message
- *      (I1), waiting for an answer (fate, under its lock), its news (the same),
- *      the calls of <vivero/...> (refused, or begun before the fence).
+ *      (I1), its news (fate, under its lock), waiting for an answer (a record
+ *      of its own, which the seat does not name any more), the calls of
+ *      <vivero/...> (refused, or begun before the fence).
  *   I3 A zombie waits in notice_fence() until the supervisor has finished with
  *      what it lent: arguments, defers, the struct.
  *   I4 Spares and zombies are never freed while the pool is there, so a stale
@@ -90,6 +91,7 @@ void vv_worker_succeed(struct vivero_entity *old, struct vivero_entity *spare)
     vv_mutex_lock(&spare->lock);
     spare->lost_thread = true;
     vv_mutex_unlock(&spare->lock);
+    vv_wait_take_seat(spare->waiter, spare->seat);
     /* sync(seat.worker): it is whole. */
     atomic_store_explicit(&spare->seat->worker, spare, memory_order_release);
 }
@@ -118,7 +120,7 @@ static void end_message(struct vivero_entity *old, struct vivero_entity *next,
         const struct vivero_reply_token token = {reply->index,
                                                  old->current.generation};
 
-        (void)vv_reply_fence_down(token, exit);
+        (void)vv_reply_fence(token, VIVERO_E_DOWN, exit);
     }
     if (old->spec->dead != NULL) {
         old->spec->dead(&old->current, vv_worker_arguments(old), exit,
@@ -139,12 +141,11 @@ void vv_worker_settle_fenced(struct vivero_entity *old,
     if (next == NULL) {
         vv_worker_set_phase(old, PHASE_ABSENT);
     }
-    vv_wait_end(old->seat);
-    vv_reply_close_debts(&old->debts);
+    vv_reply_close_debts(old->debts);
     if (operation != NULL) {
         end_message(old, next, exit);
     }
-    vv_reply_default(&old->debts, VIVERO_E_DOWN, exit);
+    vv_reply_default(old->debts, VIVERO_E_DOWN, exit);
     vv_mutex_lock(&visible->lock);
     visible->last_exit = *exit;
     vv_mutex_unlock(&visible->lock);
@@ -178,7 +179,7 @@ void vv_worker_make_spare(struct vivero_entity *old)
 {
     uint64_t ticket = vv_ticket_own(old);
 
-    vv_reply_open_debts(&old->debts);
+    vv_reply_open_debts(old->debts);
     old->fenced = false;
     old->exit = (struct vivero_exit){0};
     vv_mutex_lock(&old->lock);
@@ -234,64 +235,4 @@ int vv_worker_may_act(const struct vv_here *here)
     return here->worker != NULL && vv_worker_is_fenced(here->worker)
                ? VIVERO_E_FENCED
                : VIVERO_OK;
-}
-
-/* ---- Waiting for an answer, while the seat may change hands ---------------------------- */
-
-static bool can_be_fenced(const struct vivero_entity *worker)
-{
-    return worker->spec->watch != NULL && worker->spec->watch->replaces;
-}
-
-/* Hold the seat; false: it is not ours any more. */
-static bool hold_seat(struct vivero_entity *worker)
-{
-    bool ours = true;
-
-    if (can_be_fenced(worker)) {
-        vv_mutex_lock(&worker->lock);
-        ours = worker->fate != FATE_FENCED;
-        if (!ours) {
-            vv_mutex_unlock(&worker->lock);
-        }
-    }
-    return ours;
-}
-
-static void let_seat_go(struct vivero_entity *worker)
-{
-    if (can_be_fenced(worker)) {
-        vv_mutex_unlock(&worker->lock);
-    }
-}
-
-int vv_worker_wait_begin(struct vivero_entity *worker, struct vv_crew *crew,
-                         uint32_t seat, struct vv_reply *reply)
-{
-    int error = VIVERO_E_FENCED;
-
-    if (hold_seat(worker)) {
-        error = vv_wait_begin(worker->seat, crew, seat, reply)
-                    ? VIVERO_OK
-                    : VIVERO_E_DEADLOCK;
-        let_seat_go(worker);
-    }
-    return error;
-}
-
-void vv_worker_wait_for(struct vivero_entity *worker,
-                        const struct vivero_entity *other)
-{
-    if (hold_seat(worker)) {
-        vv_wait_for_seat(worker->seat, other->seat);
-        let_seat_go(worker);
-    }
-}
-
-void vv_worker_wait_end(struct vivero_entity *worker)
-{
-    if (hold_seat(worker)) {
-        vv_wait_end(worker->seat);
-        let_seat_go(worker);
-    }
 }

@@ -1,7 +1,7 @@
 # worker, layer 4: the life of a worker and the thread that carries it
 
 modules += worker/libworker.la
-worker_libs = worker/libworker.la $(mailbox_libs)
+worker_libs = worker/libworker.la $(entity_libs)
 worker_libworker_la_SOURCES = \
 	%D%/worker_private.h \
 	%D%/carrier.c \
@@ -11,10 +11,22 @@ worker_libworker_la_SOURCES = \
 	%D%/retry.c \
 	%D%/ticket.h \
 	%D%/watchdog.c %D%/watchdog.h \
+	%D%/carriers.c \
+	%D%/dictionary.c \
+	%D%/single_private.h \
+	%D%/single.c \
+	%D%/single_call.c \
+	%D%/single_control.c \
+	%D%/single_start.c \
+	%D%/single_step.c \
+	%D%/spawn.c \
 	%D%/worker.c %D%/worker.h
 
 viveroinclude_HEADERS += \
 	include/vivero/worker.h \
-	include/vivero/worker_defer.h
+	include/vivero/worker_carriers.h \
+	include/vivero/worker_defer.h \
+	include/vivero/worker_single.h \
+	include/vivero/worker_spawn.h
 
 EXTRA_DIST += %D%/module.mk

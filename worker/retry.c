@@ -21,7 +21,7 @@ bool vv_worker_may_retry(const struct vivero_entity *worker,
 
 bool vv_worker_keep_current(struct vivero_entity *worker)
 {
-    if (worker->inline_call || worker->owes_current ||
+    if (worker->inline_call || worker->owes_current || worker->final ||
         !vv_worker_may_retry(worker, &worker->current)) {
         return false;
     }

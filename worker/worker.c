@@ -22,6 +22,7 @@
 #include <vivero/error.h>
 #include <vivero/time.h>
 #include <vivero/worker_defer.h>
+#include <vivero/worker_single.h>
 
 #include "base/check.h"
 #include "mailbox/here.h"
@@ -37,12 +38,7 @@
 void vv_exit_set(struct vivero_exit *exit, enum vivero_exit_kind kind, int code,
                  const char *text)
 {
-    memset(exit, 0, sizeof(*exit));
-    exit->kind = kind;
-    exit->code = code;
-    if (text != NULL) {
-        (void)snprintf(exit->text, sizeof(exit->text), "%s", text);
-    }
+    *exit = vivero_reason(kind, code, text);
 }
 
 /* ---- Counters: one writer at a time, relaxed readers ------------------------------ */
@@ -60,6 +56,34 @@ static uint64_t counted(const _Atomic uint64_t *counter)
 {
     /* relaxed: as in count(). */
     return atomic_load_explicit(counter, memory_order_relaxed);
+}
+
+uint64_t vv_worker_take_count(_Atomic uint64_t *counter)
+{
+    /* relaxed: as in count(). */
+    return atomic_exchange_explicit(counter, 0, memory_order_relaxed);
+}
+
+/* ---- The stage: what runs the messages of one worker ------------------------------ */
+
+void vv_worker_init_stage(struct vivero_entity *worker,
+                          const struct vv_worker_spec *spec)
+{
+    worker->self.entity = worker;
+    worker->spec = spec;
+    worker->out = worker->scratch;
+    worker->out_size = VV_SCRATCH;
+    worker->debts = &worker->own_debts;
+    vv_mutex_init(&worker->lock, VV_RANK_WORKER);
+}
+
+void vv_worker_fini_stage(struct vivero_entity *worker)
+{
+    if (worker->out != worker->scratch) {
+        vv_release(worker->spec->account, worker->out, worker->out_size,
+                   _Alignof(max_align_t));
+    }
+    vv_mutex_fini(&worker->lock);
 }
 
 /* ---- One message -------------------------------------------------------------------- */
@@ -107,7 +131,9 @@ static void clear_current(struct vivero_entity *worker)
         atomic_store_explicit(&worker->running_reply, 0, memory_order_release);
     }
     vv_message_fini(&worker->current);
-    vv_crew_finished(worker->seat);
+    if (worker->seat != NULL) {
+        vv_crew_finished(worker->seat);
+    }
 }
 
 /* Room for the answer, zeroed. NULL: no memory. */
@@ -186,10 +212,13 @@ void vv_worker_fail_in_flight(struct vivero_entity *worker)
     clear_current(worker);
 }
 
-static bool fail(struct vivero_entity *worker, int code, const char *text)
+/* The caller of a pool is told at once, since siblings go on; that of a worker
+ * on its own after terminate, when its name is free. */
+static bool end_failed(struct vivero_entity *worker)
 {
-    vv_exit_set(&worker->exit, VIVERO_EXIT_FAILED, code, text);
-    vv_worker_fail_in_flight(worker);
+    if (worker->single == NULL) {
+        vv_worker_fail_in_flight(worker);
+    }
     worker->ends = true;
     return false;
 }
@@ -205,6 +234,15 @@ static bool handled(struct vivero_entity *worker, bool good)
     return true;
 }
 
+static bool fail(struct vivero_entity *worker, int code, const char *text)
+{
+    vv_exit_set(&worker->exit,
+                worker->single != NULL ? VIVERO_EXIT_BAD_VALUE
+                                       : VIVERO_EXIT_FAILED,
+                code, text);
+    return end_failed(worker);
+}
+
 static bool done(struct vivero_entity *worker, int result)
 {
     if (!handled(worker, result == VIVERO_OK)) {
@@ -215,15 +253,34 @@ static bool done(struct vivero_entity *worker, int result)
     return true;
 }
 
-static bool halt(struct vivero_entity *worker)
+/* It ends for good, and worker->exit says why. */
+static bool stop(struct vivero_entity *worker)
 {
-    if (!done(worker, VIVERO_OK)) {
-        return false;
-    }
-    vv_exit_set(&worker->exit, VIVERO_EXIT_NORMAL, 0, NULL);
     worker->ends = true;
     worker->final = true;
+    if (worker->single == NULL) {
+        return done(worker, VIVERO_OK) && false;
+    }
+    if (!handled(worker, true)) {
+        return false;
+    }
+    worker->answers_last = true;
     return false;
+}
+
+void vv_worker_answer_last(struct vivero_entity *worker)
+{
+    if (worker->answers_last) {
+        worker->answers_last = false;
+        answer(worker, VIVERO_OK);
+        clear_current(worker);
+    }
+}
+
+static bool stop_without_reply(struct vivero_entity *worker)
+{
+    worker->final = true;
+    return end_failed(worker);
 }
 
 /* Apply what the handler returned. */
@@ -234,7 +291,15 @@ static bool conclude(struct vivero_entity *worker, int verdict)
     }
     switch (verdict) {
     case VIVERO_HALT:
-        return halt(worker);
+        vv_exit_set(&worker->exit, VIVERO_EXIT_NORMAL, 0, NULL);
+        return stop(worker);
+    case VIVERO_STOP:
+    case VIVERO_STOP_NO_REPLY:
+        if (worker->exit.kind == VIVERO_EXIT_NONE) {
+            vv_exit_set(&worker->exit, VIVERO_EXIT_NORMAL, 0, NULL);
+        }
+        return verdict == VIVERO_STOP ? stop(worker)
+                                      : stop_without_reply(worker);
     case VIVERO_NO_REPLY:
         if (!worker->owes_current) {
             return fail(worker, verdict, "no reply and no token for one");
@@ -249,9 +314,7 @@ static bool conclude(struct vivero_entity *worker, int verdict)
             /* A bare verdict; vivero_fail() would have set the reason. */
             vv_exit_set(&worker->exit, VIVERO_EXIT_FAILED, 0, NULL);
         }
-        vv_worker_fail_in_flight(worker);
-        worker->ends = true;
-        return false;
+        return end_failed(worker);
     default:
         return fail(worker, verdict, "the handler returned no known verdict");
     }
@@ -370,19 +433,21 @@ bool vv_worker_try_here(struct vv_crew *crew, uint32_t seat,
         return false;
     }
     if (previous != NULL) {
-        vv_worker_wait_for(previous, worker);
+        vv_wait_for_seat(vv_worker_waiter(previous), worker->seat);
     }
     /* The worker cannot leave while it is lent, so its pool stays; should the
      * handler never return, a close that gave up need not wait for us. */
     inside = vv_here_enter(here, worker);
     here->worker = worker;
+    here->waiter = worker->waiter;
     pthread_cleanup_push(caller_left, worker);
     run_with_recovery(worker);
     pthread_cleanup_pop(0);
     here->worker = previous;
+    here->waiter = previous != NULL ? previous->waiter : NULL;
     vv_here_leave(here, inside);
     if (previous != NULL) {
-        vv_worker_wait_end(previous);
+        vv_wait_end(vv_worker_waiter(previous));
     }
     *result = step_out(worker, out, operation->out_size);
     return true;
@@ -408,7 +473,7 @@ void vv_worker_check_is_here(const struct vivero_entity *entity,
 
 uint32_t vivero_entity_id(const struct vivero_entity *entity)
 {
-    return entity->seat->index + 1;
+    return entity->seat != NULL ? entity->seat->index + 1 : 0;
 }
 
 void *vivero_entity_payload(const struct vivero_entity *entity)
@@ -457,18 +522,41 @@ int vivero_entity_fail(struct vivero_entity *entity, int code, const char *text)
     return VIVERO_FAIL;
 }
 
-void vivero_exit(int code, const char *text)
+static _Noreturn void leave_by_jump(struct vivero_entity *worker,
+                                    const struct vivero_exit *reason)
 {
-    struct vivero_entity *worker = running_here("vivero_exit");
-
     VV_CHECK(worker->recovery != NULL,
              "vivero_exit() in worker %s, which is "
              "not in a handler or in init",
              worker->name);
-    vv_exit_set(&worker->exit, VIVERO_EXIT_FAILED, code, text);
+    worker->exit = *reason;
     worker->ends = true;
     vv_worker_run_defers(worker);
     siglongjmp(*worker->recovery, 1);
+}
+
+void vivero_exit(int code, const char *text)
+{
+    const struct vivero_exit reason =
+        vivero_reason(VIVERO_EXIT_FAILED, code, text);
+
+    leave_by_jump(running_here("vivero_exit"), &reason);
+}
+
+void vivero_exit_with(const struct vivero_exit *reason)
+{
+    VV_CHECK(reason != NULL, "vivero_exit_with(): the reason is NULL");
+    leave_by_jump(running_here("vivero_exit_with"), reason);
+}
+
+int vivero_entity_stop(struct vivero_entity *entity,
+                       const struct vivero_exit *reason)
+{
+    vv_worker_check_is_here(entity, "vivero_stop");
+    VV_CHECK(reason != NULL, "vivero_stop() on worker %s: the reason is NULL",
+             entity->name);
+    entity->exit = *reason;
+    return VIVERO_STOP;
 }
 
 /* An inline call has no reply slot until somebody wants to answer later. */
@@ -512,7 +600,7 @@ int vivero_entity_reply_later(struct vivero_entity *entity,
         }
     }
     if (message->reply == NULL ||
-        !vv_reply_owe(message->reply, message->generation, &entity->debts,
+        !vv_reply_owe(message->reply, message->generation, entity->debts,
                       &entity->debt)) {
         return VIVERO_E_INVALID;
     }
@@ -548,6 +636,23 @@ const struct vivero_exit *vivero_last_exit(void)
     return &vv_here()->last_exit;
 }
 
+/* ---- Threads that were given up ----------------------------------------------------------- */
+
+static _Atomic uint32_t given_up;
+
+void vv_worker_count_given_up(int change)
+{
+    /* relaxed: a number to look at. */
+    atomic_fetch_add_explicit(&given_up, (uint32_t)change,
+                              memory_order_relaxed);
+}
+
+uint32_t vivero_abandoned_threads(void)
+{
+    /* relaxed: a number to look at. */
+    return atomic_load_explicit(&given_up, memory_order_relaxed);
+}
+
 /* ---- Looking ------------------------------------------------------------------------------- */
 
 struct vivero_entity *vv_worker_of(const struct vv_seat *seat)
@@ -559,6 +664,11 @@ struct vivero_entity *vv_worker_of(const struct vv_seat *seat)
 struct vv_seat *vv_worker_seat(const struct vivero_entity *worker)
 {
     return worker->seat;
+}
+
+struct vv_waiter *vv_worker_waiter(struct vivero_entity *worker)
+{
+    return worker->waiter;
 }
 
 const struct vv_worker_spec *
@@ -628,7 +738,8 @@ void vv_worker_snapshot(struct vivero_entity *worker,
     }
     snapshot->handled = counted(&worker->handled);
     snapshot->failed = counted(&worker->failed);
-    snapshot->stolen = counted(&worker->seat->taken);
+    snapshot->stolen =
+        worker->seat != NULL ? counted(&worker->seat->taken) : 0;
     snapshot->restarts = counted(&worker->incarnation);
     vv_mutex_lock(&worker->lock);
     snapshot->last_exit = worker->last_exit;

@@ -130,16 +130,15 @@ void vv_worker_forget(struct vivero_entity *worker);
 /* FENCED when the calling thread runs a worker that was fenced. */
 struct vv_here;
 int vv_worker_may_act(const struct vv_here *here);
-/* A worker begins and ends to wait for an answer; see vv_wait_begin().
- * Errors: DEADLOCK, FENCED. */
-int vv_worker_wait_begin(struct vivero_entity *worker, struct vv_crew *crew,
-                         uint32_t seat, struct vv_reply *reply);
-void vv_worker_wait_end(struct vivero_entity *worker);
-
 /* Take the message that was kept for its next incarnation. False: there is
  * none. */
 bool vv_worker_take_kept(struct vivero_entity *worker,
                          struct vv_message *message);
+/* The same, whoever it belongs to, and for exit if result is DOWN. */
+void vv_worker_fence_with(struct vivero_entity *worker, int result,
+                          const struct vivero_exit *exit);
+/* Threads that were given up and still run, process-wide. */
+void vv_worker_count_given_up(int change);
 
 /* Run one call in place of an idle worker, on the calling thread. False: none
  * is idle and nothing happened. */
@@ -155,6 +154,8 @@ void vv_worker_thread_name(const struct vivero_entity *worker, char *name,
 /* The worker in a seat. */
 struct vivero_entity *vv_worker_of(const struct vv_seat *seat);
 struct vv_seat *vv_worker_seat(const struct vivero_entity *worker);
+/* What the search for deadlocks knows it by. */
+struct vv_waiter *vv_worker_waiter(struct vivero_entity *worker);
 const struct vv_worker_spec *
 vv_worker_spec_of(const struct vivero_entity *worker);
 uint32_t vv_worker_index(const struct vivero_entity *worker);

@@ -9,7 +9,9 @@
 #include <stdatomic.h>
 
 #define VV_SCRATCH 256 /* replies up to this size need no memory of their own */
-#define VV_WORKER_NAME_MAX 48
+#define VV_WORKER_NAME_MAX 64
+
+struct vv_single;
 
 enum vv_worker_phase {
     PHASE_ABSENT = 0,
@@ -38,7 +40,9 @@ struct vivero_entity {
     /* fixed */
     struct vivero_self self;
     const struct vv_worker_spec *spec;
-    struct vv_seat *seat;
+    struct vv_seat *seat;     /* NULL: a worker on its own */
+    struct vv_waiter *waiter; /* own_waiter; the single worker's */
+    struct vv_single *single; /* the worker on its own; NULL: a pool's */
     char name[VV_WORKER_NAME_MAX];
     void *payload;
     /* who runs the worker: its carrier, or a borrower of its idle bit */
@@ -54,6 +58,7 @@ struct vivero_entity {
     void *committed; /* the last good payload; NULL: none is kept */
     bool has_committed;
     bool expects_again; /* a message was kept for it; it may be gone by now */
+    bool answers_last; /* current is done, and answered after terminate */
     struct vivero_reply_token debt;
     int result;            /* of current, once it is settled */
     const void *inline_in; /* of an inline call: the caller's own bytes */
@@ -64,7 +69,9 @@ struct vivero_entity {
     void *out;            /* scratch, or larger memory of its own */
     size_t out_size;
     _Alignas(max_align_t) unsigned char scratch[VV_SCRATCH];
-    struct vv_debts debts;
+    struct vv_debts *debts; /* own_debts; on a shared carrier the worker's */
+    struct vv_debts own_debts;
+    struct vv_waiter own_waiter;
     bool alive;    /* the payload is initialised */
     bool retiring; /* as far as it has noticed `retire` */
     /* supervisor's thread, and open before it exists */
@@ -100,6 +107,15 @@ struct vivero_entity {
 bool vv_worker_run_current(struct vivero_entity *worker);
 /* The running message will not finish: tell its caller worker->exit. */
 void vv_worker_fail_in_flight(struct vivero_entity *worker);
+/* The message that ended the worker is answered, after terminate. */
+void vv_worker_answer_last(struct vivero_entity *worker);
+/* Set up what runs the messages of a worker, zeroed before. */
+void vv_worker_init_stage(struct vivero_entity *worker,
+                          const struct vv_worker_spec *spec);
+void vv_worker_fini_stage(struct vivero_entity *worker);
+
+/* The counter's value, which begins anew. */
+uint64_t vv_worker_take_count(_Atomic uint64_t *counter);
 
 /* Its end comes too late: the message belongs to whoever fenced it. Waits until
  * that one is done with it. */
@@ -119,10 +135,6 @@ void vv_worker_tell_dead(struct vivero_entity *worker,
 void vv_worker_count(_Atomic uint64_t *counter);
 /* The arguments of the current message; NULL: none. */
 const void *vv_worker_arguments(const struct vivero_entity *worker);
-/* It runs a handler of another one on its own thread. */
-void vv_worker_wait_for(struct vivero_entity *worker,
-                        const struct vivero_entity *other);
-
 /* ---- commit.c: VIVERO_STATE_COMMIT ---- */
 
 /* Whether the next incarnation goes on with a value of an earlier one. */

@@ -17,8 +17,10 @@
 #include <vivero/error.h>
 #include <vivero/exit.h>
 #include <vivero/fault.h>
+#include <vivero/future.h>
 #include <vivero/memory.h>
 #include <vivero/operation.h>
+#include <vivero/send.h>
 #include <vivero/time.h>
 #include <vivero/worker.h>
 #include <vivero/worker_defer.h>
@@ -27,17 +29,6 @@
 #include <stdio.h>
 
 struct vivero_pool;
-
-/* What to do with a message when every mailbox that may take it is full. */
-enum vivero_full {
-    VIVERO_FULL_DEFAULT = 0,
-    VIVERO_FULL_WAIT,        /* wait for room until the deadline: TIMED_OUT */
-    VIVERO_FULL_REJECT,      /* answer FULL at once */
-    VIVERO_FULL_DROP_OLDEST, /* the oldest queued message makes room; if it was
-                                a call, its caller is answered FULL */
-    VIVERO_FULL_DROP_NEWEST  /* this one is dropped: a cast returns 0 all the
-                                same, a call answers FULL; both are counted */
-};
 
 /* Which worker gets a message that names neither worker nor key. */
 enum vivero_pick {
@@ -151,26 +142,6 @@ struct vivero_pool_options {
     (&(const struct vivero_pool_options){ \
         .size = sizeof(struct vivero_pool_options), __VA_ARGS__})
 
-/* How one message wants to be sent. NULL or all zero: as the pool says. */
-struct vivero_send {
-    size_t size;        /* set by VIVERO_SEND */
-    const void *key;    /* same key, same worker, in order, while the number of
-                           workers does not change; NULL: none */
-    uint32_t key_size;  /* bytes of key */
-    uint32_t worker;    /* this worker and no other; 0: any */
-    int64_t timeout_ns; /* of a call: 0: the pool's; of a cast: how long it may
-                           wait for room and then in the queue, 0: the pool's
-                           call_timeout_ns for room, for ever in the queue.
-                           VIVERO_NONE: do not wait */
-    const void *owner;  /* tag for vivero_pool_cancel_owner; NULL: none */
-    struct vivero_message *message; /* where to put the message's handle for
-                                       vivero_pool_cancel; may be NULL */
-};
-
-#define VIVERO_SEND(...)          \
-    (&(const struct vivero_send){ \
-        .size = sizeof(struct vivero_send), __VA_ARGS__})
-
 VIVERO_BEGIN
 
 /* ---- Life -------------------------------------------------------------- */
@@ -199,7 +170,6 @@ vivero_pool_open_payload(const struct vivero_pool_options *options,
 
 /* For languages without designated initialisers: all defaults, and size. */
 VIVERO_API void vivero_pool_options_init(struct vivero_pool_options *options);
-VIVERO_API void vivero_send_init(struct vivero_send *send);
 
 /* Stop the pool and free it. Queued messages are not handled: calls are
  * answered CLOSING. Running handlers may finish within shutdown_ns; a worker
@@ -268,6 +238,26 @@ VIVERO_API int vivero_pool_call_until(struct vivero_pool *pool,
                                       const struct vivero_operation *operation,
                                       const void *in, void *out,
                                       int64_t deadline_ns);
+
+/* Have a free worker run operation and do not wait for its answer: *future is
+ * its name, to be used up by the functions of <vivero/future.h>. It is written
+ * before this returns and only on success, but the call may be finished, and its
+ * completion taken, before that; NULL if send has completions, which bring it.
+ *
+ * The time-out is how long it may wait for room and then in the queue; what has
+ * not begun by then is not run and answered TIMED_OUT, when its turn comes. 0:
+ * the pool's. VIVERO_NONE: not for room, for ever in the queue. The handler
+ * never runs on this thread.
+ *
+ * Blocks: for room, as a call, with VIVERO_FULL_WAIT; but not in a worker of
+ * this library, where it answers FULL. Never for the answer.
+ * Errors: FULL, TIMED_OUT, DOWN, CLOSING, DRAINING, NO_MEMORY, LIMIT, FORKED,
+ * NOT_FOUND, GONE, AGAIN as above: there is no future then. INVALID. */
+VIVERO_API VIVERO_MUST_USE int
+vivero_pool_call_async(struct vivero_pool *pool,
+                       const struct vivero_operation *operation, const void *in,
+                       const struct vivero_send *send,
+                       struct vivero_future *future);
 
 /* Have a free worker run operation, without waiting for it. 0: accepted, that
  * is, it stands in a mailbox.
@@ -401,10 +391,6 @@ vivero_pool_snapshot_free(const struct vivero_pool_snapshot *snapshot);
 /* Print a snapshot for people: a line for the pool, one for each worker.
  * Errors: NO_MEMORY; IO when out refuses. */
 VIVERO_API int vivero_pool_print(struct vivero_pool *pool, FILE *out);
-
-/* Threads whose handlers hung and were replaced, or were abandoned by closed
- * pools, and still run; process-wide. */
-VIVERO_API uint32_t vivero_abandoned_threads(void);
 
 VIVERO_END
 

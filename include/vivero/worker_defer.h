@@ -70,7 +70,8 @@ VIVERO_API bool vivero_entity_should_stop(const struct vivero_entity *entity);
 #define vivero_alive(self_) vivero_entity_alive((self_)->entity)
 VIVERO_API void vivero_entity_alive(struct vivero_entity *entity);
 
-/* Grows with each incarnation of this worker, from 1. Hand it to whatever
+/* Grows with each incarnation of a pool's worker, from 1; 0 for a worker on its
+ * own, whose ref is as good. Hand it to whatever
  * outside the process must not obey an incarnation that was replaced while its
  * handler was running: a fencing token. Thread: the worker's. */
 #define vivero_generation(self_) vivero_entity_generation((self_)->entity)
