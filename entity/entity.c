@@ -20,7 +20,9 @@
  *      only then the slot's generation moves on.
  *   I3 queued counts the envelopes in the inbox that are not reserved;
  *      tombstones of them have given their room back.
- *   I4 An entity is freed by the last reference to it, never before its end.
+ *   I4 An entity is freed by the last reference to it, never before its end; its
+ *      slot stays its own until then, so the lock and the words that its thread
+ *      sleeps on are nobody else's.
  * Locks.    VV_RANK_ENTITY, one in each slot, never two at once. Ties and names
  *           come before it, so what fires at an end takes theirs first.
  * Sync.     entity.park: whoever put something wakes the sleeper. entity.room:
@@ -154,6 +156,7 @@ void vv_entity_release(struct vv_entity *entity)
     vv_mutex_unlock(&slot->lock);
     if (last) {
         entity->ops->free(entity);
+        vv_slot_free(slot);
         release_runtime();
     }
 }
@@ -354,7 +357,8 @@ void vv_entity_poke(struct vv_entity *entity)
 
 bool vv_entity_has_mail_locked(const struct vv_entity *entity)
 {
-    return entity->requests != NULL || entity->verdict != NULL ||
+    return vv_entity_is_ending_locked(entity) || entity->requests != NULL ||
+           entity->verdict != NULL ||
            (entity->first != NULL &&
             (entity->flags & VV_ENTITY_SUSPENDED) == 0);
 }
@@ -625,6 +629,7 @@ static struct vv_envelope *take_envelope(struct vv_entity *entity)
 static bool take_control(struct vv_entity *entity, struct vv_mail *mail)
 {
     vv_mutex_lock(&entity->slot->lock);
+    mail->over = vv_entity_is_ending_locked(entity);
     mail->request = entity->requests;
     if (mail->request != NULL) {
         entity->requests = mail->request->next;
@@ -633,12 +638,12 @@ static bool take_control(struct vv_entity *entity, struct vv_mail *mail)
         entity->verdict = NULL;
     }
     vv_mutex_unlock(&entity->slot->lock);
-    return mail->request != NULL || mail->verdict != NULL;
+    return mail->over || mail->request != NULL || mail->verdict != NULL;
 }
 
 bool vv_entity_take(struct vv_entity *entity, struct vv_mail *mail)
 {
-    *mail = (struct vv_mail){NULL, NULL, NULL};
+    *mail = (struct vv_mail){.over = false};
     if (take_control(entity, mail)) {
         return true;
     }
@@ -713,13 +718,14 @@ struct remains {
 
 static bool begin_end(struct vv_entity *entity, struct remains *remains)
 {
-    struct vv_slot *slot = entity->slot;
     bool first;
+    bool wake = false;
 
-    vv_mutex_lock(&slot->lock);
+    vv_entity_hold(entity);
     first = !vv_entity_is_ending_locked(entity);
     if (first) {
         entity->flags |= VV_ENTITY_ENDING;
+        wake = rouse_locked(entity); /* its thread may not know of it */
         *remains = (struct remains){entity->first, entity->requests,
                                     entity->verdict};
         entity->first = NULL;
@@ -727,7 +733,7 @@ static bool begin_end(struct vv_entity *entity, struct remains *remains)
         entity->verdict = NULL;
         entity->queued = 0;
     }
-    vv_mutex_unlock(&slot->lock);
+    unlock_and_wake(entity, wake);
     return first;
 }
 
@@ -768,7 +774,6 @@ static void finish_end(struct vv_entity *entity, const struct vivero_exit *exit)
     if (room) {
         vv_unpark(&slot->room, VV_UNPARK_ALL);
     }
-    vv_slot_free(slot);
 }
 
 bool vv_entity_end(struct vv_entity *entity, const struct vivero_exit *exit)

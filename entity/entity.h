@@ -167,11 +167,12 @@ void vv_entity_poke(struct vv_entity *entity);
 
 /* ---- Taking: its thread --------------------------------------------------------- */
 
-/* What is next: a request, a verdict, an envelope, in this order. */
+/* What is next: the end, a request, a verdict, an envelope, in this order. */
 struct vv_mail {
     struct vv_request *request;
     struct vv_envelope *envelope; /* whose message, if any, has begun */
     struct vv_envelope *verdict;  /* it is to end, for this exit */
+    bool over; /* it has been ended by somebody else: nothing of it is left */
 };
 /* False: nothing now. Expired messages and tombstones on the way are dealt
  * with. While it is suspended there are no envelopes. */

@@ -708,25 +708,27 @@ static bool is_abandoned(struct vivero_entity *worker)
     return abandoned;
 }
 
-void vv_worker_fence_with(struct vivero_entity *worker, int result,
-                          const struct vivero_exit *exit)
+struct vivero_reply_token
+vv_worker_running_call(const struct vivero_entity *worker)
 {
+    struct vivero_reply_token token = {0, 0};
     /* sync(worker.running_reply): the slot it names is begun. */
     uint64_t running =
         atomic_load_explicit(&worker->running_reply, memory_order_acquire);
 
     if (running != 0) {
-        const struct vivero_reply_token token = {(uint32_t)(running >> 32) - 1,
-                                                 (uint32_t)running};
-
-        (void)vv_reply_fence(token, result, exit);
+        token.slot = (uint32_t)(running >> 32) - 1;
+        token.generation = (uint32_t)running;
     }
-    vv_reply_default(worker->debts, result, exit);
+    return token;
 }
 
 void vv_worker_fence(struct vivero_entity *worker)
 {
+    const struct vivero_reply_token running = vv_worker_running_call(worker);
+
     if (is_abandoned(worker)) {
-        vv_worker_fence_with(worker, VIVERO_E_CLOSING, NULL);
+        (void)vv_reply_fence(running, VIVERO_E_CLOSING, NULL);
+        vv_reply_default(worker->debts, VIVERO_E_CLOSING, NULL);
     }
 }

@@ -16,6 +16,9 @@
  *      is below `threads`, another thread is on its way, unless the system has
  *      none.
  * Locks.    lock (VV_RANK_CARRIERS), after an entity's.
+ * Given up. A worker that was declared dead while it runs takes its thread along:
+ *           another one is started, and the lost one, when it comes back, leaves
+ *           and gives back its reference to the carriers.
  * Shutdown. close stops the workers one after another, as vivero_worker_stop()
  *           does; nobody may start new ones on it. Then the threads leave.
  * Rejected. A queue per thread with stealing: first when it is measured. */
@@ -45,7 +48,9 @@ struct carrier {
     struct vv_thread thread;
     struct vivero_entity stage;
     struct vv_worker_spec none; /* of a stage without a worker */
-    struct vv_single *single;   /* whom it runs; owner thread only */
+    /* guarded by the carriers' lock */
+    struct vv_single *single; /* whom it runs */
+    bool lost; /* that one was given up, and this thread with it */
 };
 
 struct vivero_carriers {
@@ -65,6 +70,7 @@ struct vivero_carriers {
     uint32_t existing; /* threads */
     uint32_t blocked;  /* of these, in a wait */
     uint32_t number;   /* of the thread started last */
+    uint32_t references; /* the opener's, and of lost threads */
     bool closing;
 };
 
@@ -123,24 +129,28 @@ static bool is_over_locked(const struct vivero_carriers *carriers)
     return carriers->closing && carriers->carried == NULL;
 }
 
-/* The next worker to run; NULL: this thread is to leave. */
-static struct vv_single *next_ready(struct vivero_carriers *carriers)
+static bool is_to_leave_locked(const struct carrier *carrier)
 {
-    struct vv_single *single = NULL;
+    return carrier->lost || is_surplus_locked(carrier->carriers);
+}
+
+/* The next worker to run; NULL: this thread is to leave. */
+static struct vv_single *next_ready(struct carrier *carrier)
+{
+    struct vivero_carriers *carriers = carrier->carriers;
 
     vv_mutex_lock(&carriers->lock);
+    carrier->single = NULL;
     while (carriers->ready == NULL && !is_over_locked(carriers) &&
-           !is_surplus_locked(carriers)) {
+           !is_to_leave_locked(carrier)) {
         vv_cond_wait(&carriers->work, &carriers->lock);
     }
-    if (!is_surplus_locked(carriers)) {
-        single = carriers->ready;
-    }
-    if (single != NULL) {
-        carriers->ready = single->next_ready;
+    if (!is_to_leave_locked(carrier) && carriers->ready != NULL) {
+        carrier->single = carriers->ready;
+        carriers->ready = carriers->ready->next_ready;
     }
     vv_mutex_unlock(&carriers->lock);
-    return single;
+    return carrier->single;
 }
 
 /* ---- One slice ---------------------------------------------------------------------------- */
@@ -160,7 +170,6 @@ static void lend_stage(struct carrier *carrier, struct vv_single *single)
     stage->ends = false;
     stage->final = false;
     stage->exit.kind = VIVERO_EXIT_NONE;
-    carrier->single = single;
     vv_entity_hold(&single->entity);
     single->stage = stage;
     single->entity.flags &= ~(uint32_t)VV_ENTITY_POKED;
@@ -179,7 +188,6 @@ static void count_locked(struct vv_single *single, struct vivero_entity *stage)
 
 static void forget_single(struct carrier *carrier)
 {
-    carrier->single = NULL;
     carrier->stage.single = NULL;
     carrier->stage.spec = &carrier->none;
     vv_here()->worker = NULL;
@@ -283,21 +291,53 @@ static void free_carrier(struct carrier *carrier)
     vv_release(NULL, carrier, sizeof(*carrier), VV_CACHELINE);
 }
 
+static void free_carriers(struct vivero_carriers *carriers);
+
+static void release_carriers(struct vivero_carriers *carriers)
+{
+    bool last;
+
+    vv_mutex_lock(&carriers->lock);
+    last = --carriers->references == 0;
+    vv_mutex_unlock(&carriers->lock);
+    if (last) {
+        free_carriers(carriers);
+    }
+}
+
 /* The last thing of a thread: after it the carriers may be freed. */
 static void leave(struct carrier *carrier)
 {
     struct vivero_carriers *carriers = carrier->carriers;
+    bool lost;
 
     here = NULL;
     vv_mutex_lock(&carriers->lock);
-    unlink_carrier_locked(carrier);
+    lost = carrier->lost;
+    if (!lost) {
+        unlink_carrier_locked(carrier);
+    }
     vv_mutex_unlock(&carriers->lock);
     free_carrier(carrier);
     vv_thread_bequeath();
+    if (lost) {
+        release_carriers(carriers);
+        return;
+    }
     vv_mutex_lock(&carriers->lock);
     carriers->existing--;
     vv_cond_broadcast(&carriers->changed);
     vv_mutex_unlock(&carriers->lock);
+}
+
+static bool is_lost(struct carrier *carrier)
+{
+    bool lost;
+
+    vv_mutex_lock(&carrier->carriers->lock);
+    lost = carrier->lost;
+    vv_mutex_unlock(&carrier->carriers->lock);
+    return lost;
 }
 
 /* A callback called pthread_exit(): its worker ends, another thread takes the
@@ -306,7 +346,7 @@ static void thread_left(void *ctx)
 {
     struct carrier *carrier = ctx;
     struct vivero_carriers *carriers = carrier->carriers;
-    struct vv_single *single = carrier->single;
+    struct vv_single *single = carrier->stage.single;
 
     if (single != NULL) {
         const struct vivero_exit exit =
@@ -318,7 +358,7 @@ static void thread_left(void *ctx)
         vv_single_left(single, &exit);
         end_single(carrier, single);
     }
-    if (start_carrier(carriers) != VIVERO_OK) {
+    if (!is_lost(carrier) && start_carrier(carriers) != VIVERO_OK) {
         vv_log(VIVERO_LOG_ERROR, "carriers", carriers->name, NULL, 0,
                "a thread was lost and there is none in its place");
     }
@@ -327,11 +367,11 @@ static void thread_left(void *ctx)
 
 static void carry(struct carrier *carrier)
 {
-    struct vv_single *single = next_ready(carrier->carriers);
+    struct vv_single *single = next_ready(carrier);
 
     while (single != NULL) {
         run_single(carrier, single);
-        single = next_ready(carrier->carriers);
+        single = next_ready(carrier);
     }
 }
 
@@ -455,10 +495,13 @@ void vv_carriers_add(struct vivero_carriers *carriers,
     vv_mutex_unlock(&carriers->lock);
 }
 
-void vv_carriers_remove(struct vivero_carriers *carriers,
-                        struct vv_single *single)
+static void unlink_single_locked(struct vivero_carriers *carriers,
+                                 struct vv_single *single)
 {
-    vv_mutex_lock(&carriers->lock);
+    if (single->uncarried) {
+        return;
+    }
+    single->uncarried = true;
     if (single->previous_carried != NULL) {
         single->previous_carried->next_carried = single->next_carried;
     } else {
@@ -470,7 +513,49 @@ void vv_carriers_remove(struct vivero_carriers *carriers,
     if (is_over_locked(carriers)) {
         vv_cond_broadcast(&carriers->work);
     }
+}
+
+void vv_carriers_remove(struct vivero_carriers *carriers,
+                        struct vv_single *single)
+{
+    vv_mutex_lock(&carriers->lock);
+    unlink_single_locked(carriers, single);
     vv_mutex_unlock(&carriers->lock);
+}
+
+static struct carrier *carrier_of_locked(struct vivero_carriers *carriers,
+                                         const struct vv_single *single)
+{
+    struct carrier *carrier = carriers->all;
+
+    while (carrier != NULL && carrier->single != single) {
+        carrier = carrier->next;
+    }
+    return carrier;
+}
+
+void vv_carriers_give_up(struct vivero_carriers *carriers,
+                         struct vv_single *single)
+{
+    struct carrier *carrier;
+    bool another = false;
+
+    vv_mutex_lock(&carriers->lock);
+    unlink_single_locked(carriers, single);
+    carrier = carrier_of_locked(carriers, single);
+    if (carrier != NULL) {
+        carrier->lost = true;
+        unlink_carrier_locked(carrier);
+        carriers->existing--;
+        carriers->references++;
+        another = running_locked(carriers) < carriers->threads;
+        vv_cond_broadcast(&carriers->changed);
+    }
+    vv_mutex_unlock(&carriers->lock);
+    if (another && start_carrier(carriers) != VIVERO_OK) {
+        vv_log(VIVERO_LOG_ERROR, "carriers", carriers->name, NULL, 0,
+               "a thread was given up and there is none in its place");
+    }
 }
 
 /* ---- Open and close ------------------------------------------------------------------------------- */
@@ -499,6 +584,7 @@ static int fill(struct vivero_carriers *carriers,
                                                       : VIVERO_E_INVALID;
 }
 
+/* What the last reference leaves. */
 static void free_carriers(struct vivero_carriers *carriers)
 {
     vv_cond_fini(&carriers->changed);
@@ -525,6 +611,7 @@ static int new_carriers(struct vivero_carriers **fresh)
         return VIVERO_E_NO_MEMORY;
     }
     vv_mutex_init(&carriers->lock, VV_RANK_CARRIERS);
+    carriers->references = 1;
     *fresh = carriers;
     return VIVERO_OK;
 }
@@ -634,5 +721,5 @@ void vivero_carriers_close(struct vivero_carriers *carriers)
     }
     vv_mutex_unlock(&carriers->lock);
     vv_thread_reap();
-    free_carriers(carriers);
+    release_carriers(carriers);
 }

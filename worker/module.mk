@@ -16,6 +16,7 @@ worker_libworker_la_SOURCES = \
 	%D%/single_private.h \
 	%D%/single.c \
 	%D%/single_call.c \
+	%D%/single_child.c \
 	%D%/single_control.c \
 	%D%/single_start.c \
 	%D%/single_step.c \

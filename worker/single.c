@@ -411,23 +411,40 @@ void vv_single_finish(struct vv_single *single)
     vv_entity_release(&single->entity);
 }
 
+/* The call its handler runs; all zero: none. While the entity is held a carrier's
+ * stage cannot be lent to somebody else. */
+static struct vivero_reply_token running_call(struct vv_single *single)
+{
+    struct vivero_reply_token token = {0, 0};
+
+    vv_entity_hold(&single->entity);
+    if (single->stage != NULL) {
+        token = vv_worker_running_call(single->stage);
+    }
+    vv_entity_unlock(&single->entity);
+    return token;
+}
+
+static void give_up(struct vv_single *single, const struct vivero_exit *exit)
+{
+    vv_worker_count_given_up(1);
+    vv_log(VIVERO_LOG_WARNING, "worker", single->label, NULL, 0,
+           "given up: its thread goes on until its callback returns");
+    (void)vv_reply_fence(running_call(single), VIVERO_E_DOWN, exit);
+    vv_reply_default(&single->debts, VIVERO_E_DOWN, exit);
+    if (single->carriers != NULL) {
+        vv_carriers_give_up(single->carriers, single);
+    }
+}
+
 bool vv_single_kill(struct vivero_ref ref, const struct vivero_exit *exit)
 {
     struct vv_entity *entity = vv_entity_retain(ref);
     struct vv_single *single = entity != NULL ? vv_single_of(entity) : NULL;
-    bool killed = false;
+    bool killed = single != NULL && vv_entity_end(entity, exit);
 
-    if (single != NULL) {
-        killed = vv_entity_end(entity, exit);
-    }
     if (killed) {
-        vv_worker_count_given_up(1);
-        vv_log(VIVERO_LOG_WARNING, "worker", single->label, NULL, 0,
-               "given up: its thread goes on until its callback returns");
-        if (single->stage != NULL) {
-            vv_worker_fence_with(single->stage, VIVERO_E_DOWN, exit);
-        }
-        vv_reply_default(&single->debts, VIVERO_E_DOWN, exit);
+        give_up(single, exit);
     }
     if (entity != NULL) {
         vv_entity_release(entity);

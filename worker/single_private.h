@@ -69,6 +69,7 @@ struct vv_single {
     struct vv_single *next_ready;
     struct vv_single *next_carried;
     struct vv_single *previous_carried;
+    bool uncarried; /* it has left the list of carried ones */
     /* its thread only */
     bool begun; /* init has run */
     bool up;    /* and succeeded: terminate and destroy will run */
@@ -84,6 +85,9 @@ struct vv_single {
     struct vv_envelope *held; /* what info points into */
     struct vivero_info info;
     struct vv_dictionary_entry *dictionary;
+    /* guarded by the entity's lock */
+    struct vv_envelope farewell; /* its supervisor's word; has its own room */
+    bool told_farewell;
 };
 
 /* ---- single.c: beginning and end ---- */
@@ -151,6 +155,8 @@ enum vv_step vv_single_step(struct vv_single *single);
 /* A verdict or a stop came: it ends for this. */
 void vv_single_set_end(struct vv_single *single,
                        const struct vivero_exit *exit);
+/* Somebody declared it dead. */
+void vv_single_given_up(struct vv_single *single);
 /* Its callback took its thread away. */
 void vv_single_left(struct vv_single *single, const struct vivero_exit *exit);
 /* After vivero_exit() jumped. */
@@ -172,6 +178,9 @@ void vv_carriers_add(struct vivero_carriers *carriers,
                      struct vv_single *single);
 void vv_carriers_remove(struct vivero_carriers *carriers,
                         struct vv_single *single);
+/* It was declared dead; if a thread runs it that one is lost. */
+void vv_carriers_give_up(struct vivero_carriers *carriers,
+                         struct vv_single *single);
 /* Have some thread run it. Under its entity's lock. */
 void vv_carriers_schedule(struct vv_single *single);
 /* The calling thread is about to wait for another worker: somebody stands in for

@@ -150,6 +150,16 @@ void vv_single_jumped(struct vv_single *single)
                  &stage->exit);
 }
 
+void vv_single_given_up(struct vv_single *single)
+{
+    const struct vivero_exit fenced =
+        vivero_reason(VIVERO_EXIT_FENCED, VIVERO_E_FENCED,
+                      "it was given up by others");
+
+    single->terminates = true;
+    vv_single_set_end(single, &fenced);
+}
+
 void vv_single_left(struct vv_single *single, const struct vivero_exit *exit)
 {
     single->terminates = true;
@@ -296,6 +306,8 @@ static enum vv_step next_mail(struct vv_single *single)
             return VV_STEP_NOTHING;
         }
         tell_idle(single);
+    } else if (mail.over) {
+        vv_single_given_up(single);
     } else if (mail.request != NULL) {
         vv_single_serve(single, mail.request);
     } else if (mail.verdict != NULL) {

@@ -161,6 +161,10 @@ static int take(struct vv_single *single)
     if (!vv_entity_take(&single->entity, &mail)) {
         return VIVERO_E_NOT_FOUND;
     }
+    if (mail.over) {
+        vv_single_given_up(single);
+        return end_for(single, &single->exit);
+    }
     if (mail.request != NULL) {
         vv_single_serve(single, mail.request);
         return single->ended ? end_for(single, &single->exit) : VIVERO_E_AGAIN;

@@ -134,9 +134,9 @@ int vv_worker_may_act(const struct vv_here *here);
  * none. */
 bool vv_worker_take_kept(struct vivero_entity *worker,
                          struct vv_message *message);
-/* The same, whoever it belongs to, and for exit if result is DOWN. */
-void vv_worker_fence_with(struct vivero_entity *worker, int result,
-                          const struct vivero_exit *exit);
+/* The call its handler runs, by a token for vv_reply_fence(); all zero: none. */
+struct vivero_reply_token
+vv_worker_running_call(const struct vivero_entity *worker);
 /* Threads that were given up and still run, process-wide. */
 void vv_worker_count_given_up(int change);
 

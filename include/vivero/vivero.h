@@ -4,6 +4,7 @@
 
 /* Everything, for users. */
 #include <vivero/api.h>
+#include <vivero/child.h>
 #include <vivero/entity.h>
 #include <vivero/error.h>
 #include <vivero/exit.h>

@@ -12,6 +12,7 @@
  * answers GONE when the worker has ended. */
 
 #include <vivero/api.h>
+#include <vivero/child.h>
 #include <vivero/entity.h>
 #include <vivero/error.h>
 #include <vivero/future.h>
@@ -96,7 +97,13 @@ VIVERO_API VIVERO_MUST_USE int
 vivero_worker_start_monitor(const struct vivero_worker_options *options,
                             struct vivero_ref *ref,
                             struct vivero_monitor *monitor);
-#define VIVERO_IGNORE 1
+
+/* As a supervisor's child: .ops = &vivero_child_worker, .options = its options,
+ * which are copied with their strings and the argument. In a dynamic supervisor
+ * it shares the supervisor's carriers unless its spec says own_thread or its
+ * options name others. Asked to stop it ends as an exit signal of its parent
+ * ends it: terminate hears of that if it traps exits. */
+VIVERO_API extern const struct vivero_child_ops vivero_child_worker;
 
 /* Have it end for a reason, NULL: normal, and wait until it has: after the
  * running message, before the next, terminate is called with it.
