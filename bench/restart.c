@@ -28,6 +28,7 @@
 #include <unistd.h>
 
 #define ANYWHERE (-1)
+#define HANG_DEADLINE VIVERO_MILLISECONDS(10)
 #define WATCHED 1000u
 #define WATCH_DEADLINE VIVERO_MILLISECONDS(50)
 #define WATCH_FOR VIVERO_SECONDS(3)
@@ -99,6 +100,7 @@ struct trips {
     uint32_t count;
     int cpu; /* of the caller; ANYWHERE: as it comes */
     int other_cpu;
+    int64_t pause_ns; /* before each */
     double median;
 };
 
@@ -127,8 +129,12 @@ static void *make_trips(void *arg)
     }
     bench_thread(&other, answer_turns, trips);
     for (uint32_t i = 0; i < trips->count; i++) {
-        int64_t begin = bench_now();
+        int64_t begin;
 
+        if (trips->pause_ns > 0) {
+            bench_sleep(trips->pause_ns);
+        }
+        begin = bench_now();
         pass_turn(2 * i + 1);
         wait_turn(2 * i + 2);
         times[i] = (uint32_t)(bench_now() - begin);
@@ -139,9 +145,10 @@ static void *make_trips(void *arg)
     return NULL;
 }
 
-static double round_trip(uint32_t count, int cpu, int other_cpu)
+static double round_trip(uint32_t count, int cpu, int other_cpu,
+                         int64_t pause_ns)
 {
-    struct trips trips = {count, cpu, other_cpu, 0.0};
+    struct trips trips = {count, cpu, other_cpu, pause_ns, 0.0};
     pthread_t caller;
 
     /* relaxed: nobody else is there yet. */
@@ -158,15 +165,19 @@ static void *note_start(void *arg)
     return NULL;
 }
 
-static double thread_start(uint32_t count)
+static double thread_start(uint32_t count, int64_t pause_ns)
 {
     uint32_t *times = bench_allocate(count, sizeof(*times));
     double value;
 
     for (uint32_t i = 0; i < count; i++) {
         pthread_t thread;
-        int64_t begin = bench_now();
+        int64_t begin;
 
+        if (pause_ns > 0) {
+            bench_sleep(pause_ns);
+        }
+        begin = bench_now();
         bench_thread(&thread, note_start, NULL);
         (void)pthread_join(thread, NULL);
         times[i] = (uint32_t)(stamped(&ended_ns) - begin);
@@ -235,12 +246,12 @@ static struct vivero_pool *open_one(void)
 {
     struct vivero_pool *pool;
 
-    if (vivero_pool_open(
-            VIVERO_POOL_OPTIONS(.workers = 1, .restarts_max = VIVERO_UNLIMITED,
-                                .deadline_ns = VIVERO_MILLISECONDS(10),
-                                .on_hang = VIVERO_HANG_REPLACE,
-                                .on_dead = note_fencing),
-            &pool) != VIVERO_OK) {
+    if (vivero_pool_open(VIVERO_POOL_OPTIONS(.workers = 1,
+                                             .restarts_max = VIVERO_UNLIMITED,
+                                             .deadline_ns = HANG_DEADLINE,
+                                             .on_hang = VIVERO_HANG_REPLACE,
+                                             .on_dead = note_fencing),
+                         &pool) != VIVERO_OK) {
         bench_fail("no pool");
     }
     return pool;
@@ -339,18 +350,24 @@ static double watch_share(int64_t deadline_ns)
     return (double)(after - before) / WATCH_FOR * 100.0;
 }
 
-/* All restarts, beside a round trip and a start in the same place. */
-static void compare(const char *where, double trip)
+/* All restarts, beside a round trip and a start in the same place; a hang beside
+ * those after a pause as long as its deadline. */
+static void compare(const char *where, int cpu, int other_cpu)
 {
-    double start = thread_start(scaled(5000));
+    double trip = round_trip(scaled(20000), cpu, other_cpu, 0);
+    double start = thread_start(scaled(5000), 0);
+    double cold_trip = round_trip(scaled(200), cpu, other_cpu, HANG_DEADLINE);
+    double cold_start = thread_start(scaled(200), HANG_DEADLINE);
 
     bench_report("machine", "futex_round_trip", where, trip, "ns");
     bench_report("machine", "thread_start", where, start, "ns");
+    bench_report("machine", "futex_round_trip_cold", where, cold_trip, "ns");
+    bench_report("machine", "thread_start_cold", where, cold_start, "ns");
     show("restart_a", where, restart(BY_FAILING, scaled(10000)), 2 * trip);
     show("restart_b", where, restart(BY_LEAVING, scaled(5000)),
          2 * (trip + start));
     show("restart_c", where, restart(BY_HANGING, scaled(200)),
-         2 * (trip + start));
+         2 * (cold_trip + cold_start));
 }
 
 int main(int count, char **values)
@@ -367,12 +384,12 @@ int main(int count, char **values)
         return 2;
     }
     if (cpus > 1) {
-        compare("apart", round_trip(scaled(20000), first, last));
+        compare("apart", first, last);
     }
     bench_report("vivero", "watch_1000", "cpu", watch_share(WATCH_DEADLINE),
                  "%");
     bench_report("vivero", "watch_none", "cpu", watch_share(0), "%");
     bench_pin(first);
-    compare("together", round_trip(scaled(20000), ANYWHERE, ANYWHERE));
+    compare("together", ANYWHERE, ANYWHERE);
     return 0;
 }

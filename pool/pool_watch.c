@@ -263,6 +263,7 @@ int64_t vv_pool_watch(void *ctx, int64_t now_ns)
         }
         look_at(pool, i, now_ns);
     }
+    vv_watch_tick_end(&pool->ticker, watch, now_ns);
     return vv_watch_disarm(watch, &pool->ticker, anybody_active)
                ? VIVERO_FOREVER
                : pool->ticker.due_ns;

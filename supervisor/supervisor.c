@@ -169,8 +169,9 @@ void vv_supervisor_tell(struct vv_supervisor *supervisor,
         supervisor->last->next = notice;
     }
     supervisor->last = notice;
-    vv_cond_broadcast(&supervisor->wake);
     vv_mutex_unlock(&supervisor->lock);
+    /* Without the lock, or it would wake only to wait for that. */
+    vv_cond_broadcast(&supervisor->wake);
 }
 
 void vv_supervisor_wake(struct vv_supervisor *supervisor)

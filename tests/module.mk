@@ -52,6 +52,7 @@ test_programs = \
 	tests/integration/test_pool_deadlock \
 	tests/integration/test_pool_each \
 	tests/integration/test_pool_failure \
+	tests/integration/test_pool_fault \
 	tests/integration/test_pool_halt \
 	tests/integration/test_pool_hang \
 	tests/integration/test_pool_idle \

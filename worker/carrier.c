@@ -339,7 +339,7 @@ static void tell_last(struct vivero_entity *worker, enum vv_worker_news news)
     vv_mutex_lock(&worker->lock);
     late = worker->fate == FATE_ABANDONED || worker->fate == FATE_FENCED;
     if (!late) {
-        worker->lost_thread = news != VV_NEWS_FINISHED;
+        vv_worker_set_lost_thread(worker, news != VV_NEWS_FINISHED);
         if (news == VV_NEWS_FINISHED) {
             worker->fate = FATE_LEFT;
         }
@@ -609,24 +609,27 @@ static void run_thread(void *ctx)
 
 bool vv_worker_lost_thread(struct vivero_entity *worker)
 {
-    bool lost;
+    /* sync(worker.lost_thread): what its thread did last. Without the lock,
+     * which the worker holds while it gives news. */
+    return atomic_load_explicit(&worker->lost_thread, memory_order_acquire);
+}
 
-    vv_mutex_lock(&worker->lock);
-    lost = worker->lost_thread;
-    vv_mutex_unlock(&worker->lock);
-    return lost;
+void vv_worker_set_lost_thread(struct vivero_entity *worker, bool lost)
+{
+    /* sync(worker.lost_thread): see vv_worker_lost_thread. */
+    atomic_store_explicit(&worker->lost_thread, lost, memory_order_release);
 }
 
 void vv_worker_renew(struct vivero_entity *worker)
 {
     vv_mutex_lock(&worker->lock);
-    if (worker->lost_thread) {
+    if (vv_worker_lost_thread(worker)) {
         /* relaxed: a statistic; nobody runs the worker now. */
         atomic_fetch_add_explicit(&worker->incarnation, 1,
                                   memory_order_relaxed);
     }
-    worker->retire = worker->retire && worker->lost_thread;
-    worker->lost_thread = false;
+    worker->retire = worker->retire && vv_worker_lost_thread(worker);
+    vv_worker_set_lost_thread(worker, false);
     worker->fate = FATE_OPEN;
     worker->leaving = false;
     vv_mutex_unlock(&worker->lock);
@@ -643,7 +646,7 @@ void vv_worker_forget(struct vivero_entity *worker)
     vv_mutex_lock(&worker->lock);
     gone = worker->fate == FATE_OPEN || worker->fate == FATE_LEFT;
     if (gone) {
-        worker->lost_thread = false;
+        vv_worker_set_lost_thread(worker, false);
         worker->retire = false;
     }
     vv_mutex_unlock(&worker->lock);

@@ -67,9 +67,9 @@ struct vivero_carriers {
     struct vv_single *last_ready;
     struct vv_single *carried; /* all workers */
     struct carrier *all;
-    uint32_t existing; /* threads */
-    uint32_t blocked;  /* of these, in a wait */
-    uint32_t number;   /* of the thread started last */
+    uint32_t existing;   /* threads */
+    uint32_t blocked;    /* of these, in a wait */
+    uint32_t number;     /* of the thread started last */
     uint32_t references; /* the opener's, and of lost threads */
     bool closing;
 };
@@ -197,8 +197,7 @@ static void forget_single(struct carrier *carrier)
 
 static bool has_more_locked(struct vv_single *single)
 {
-    return single->continues ||
-           (single->entity.flags & VV_ENTITY_POKED) != 0 ||
+    return single->continues || (single->entity.flags & VV_ENTITY_POKED) != 0 ||
            vv_entity_has_mail_locked(&single->entity);
 }
 
@@ -388,8 +387,7 @@ static void run_thread(void *ctx)
 
 static struct carrier *new_carrier(struct vivero_carriers *carriers)
 {
-    struct carrier *carrier =
-        vv_allocate(NULL, sizeof(*carrier), VV_CACHELINE);
+    struct carrier *carrier = vv_allocate(NULL, sizeof(*carrier), VV_CACHELINE);
 
     if (carrier != NULL) {
         carrier->carriers = carriers;
@@ -480,8 +478,7 @@ static void idle_is_over(struct vv_timer *timer)
     vv_entity_poke(&single->entity);
 }
 
-void vv_carriers_add(struct vivero_carriers *carriers,
-                     struct vv_single *single)
+void vv_carriers_add(struct vivero_carriers *carriers, struct vv_single *single)
 {
     vv_timer_init(&single->idle_timer, idle_is_over);
     vv_mutex_lock(&carriers->lock);
@@ -571,8 +568,7 @@ static int fill(struct vivero_carriers *carriers,
     }
     (void)snprintf(carriers->name, sizeof(carriers->name), "%s",
                    options.name != NULL ? options.name : "carriers");
-    carriers->threads =
-        options.threads > 0 ? options.threads : vv_cpu_usable();
+    carriers->threads = options.threads > 0 ? options.threads : vv_cpu_usable();
     carriers->threads_max = options.threads_max;
     if (carriers->threads_max == 0) {
         carriers->threads_max = carriers->threads > THREADS_MAX_DEFAULT

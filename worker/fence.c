@@ -88,9 +88,7 @@ void vv_worker_succeed(struct vivero_entity *old, struct vivero_entity *spare)
     vv_mutex_lock(&old->lock);
     spare->retire = old->retire;
     vv_mutex_unlock(&old->lock);
-    vv_mutex_lock(&spare->lock);
-    spare->lost_thread = true;
-    vv_mutex_unlock(&spare->lock);
+    vv_worker_set_lost_thread(spare, true);
     vv_wait_take_seat(spare->waiter, spare->seat);
     /* sync(seat.worker): it is whole. */
     atomic_store_explicit(&spare->seat->worker, spare, memory_order_release);

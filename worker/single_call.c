@@ -168,9 +168,8 @@ static int cast(struct sending *sending)
     if (sending->send.owner != NULL || sending->send.message != NULL ||
         sending->send.timeout_ns != 0) {
         error = attach_reply(sending, 0, false,
-                             sending->send.timeout_ns > 0
-                                 ? sending->deadline_ns
-                                 : VIVERO_FOREVER);
+                             sending->send.timeout_ns > 0 ? sending->deadline_ns
+                                                          : VIVERO_FOREVER);
     }
     if (error == VIVERO_OK) {
         error = pack(sending);
@@ -208,8 +207,8 @@ static int await(struct sending *sending, void *out)
     result = put(sending);
     if (result == VIVERO_OK) {
         sending->envelope = NULL;
-        result = vv_reply_wait(sending->reply, &sending->to->spin, out,
-                               &expired);
+        result =
+            vv_reply_wait(sending->reply, &sending->to->spin, out, &expired);
         sending->reply = NULL;
     }
     vv_carriers_end_wait();
@@ -336,9 +335,8 @@ static void check_message(const struct vivero_operation *operation,
 }
 
 int vivero_worker_call(struct vivero_ref ref,
-                       const struct vivero_operation *operation,
-                       const void *in, void *out,
-                       const struct vivero_send *send)
+                       const struct vivero_operation *operation, const void *in,
+                       void *out, const struct vivero_send *send)
 {
     struct sending sending;
     int error;
@@ -357,8 +355,8 @@ int vivero_worker_call(struct vivero_ref ref,
 }
 
 int vivero_worker_cast(struct vivero_ref ref,
-                       const struct vivero_operation *operation,
-                       const void *in, const struct vivero_send *send)
+                       const struct vivero_operation *operation, const void *in,
+                       const struct vivero_send *send)
 {
     struct sending sending;
     int error;

@@ -68,7 +68,18 @@ bool vv_watch_tick_begin(struct vv_ticker *ticker, const struct vv_watch *watch,
         ticker->forgiven_ns = now_ns;
     }
     ticker->due_ns = now_ns + watch->tick_ns;
+    ticker->close = false;
     return true;
+}
+
+void vv_watch_tick_end(struct vv_ticker *ticker, const struct vv_watch *watch,
+                       int64_t now_ns)
+{
+    int64_t later = 2 * watch->tick_ns;
+
+    if (!ticker->close) {
+        ticker->due_ns = now_ns + (later < TICK_MAX ? later : TICK_MAX);
+    }
 }
 
 bool vv_watch_is_armed(const struct vv_watch *watch)
@@ -193,7 +204,7 @@ void vv_watch_prefetch(const struct vivero_entity *worker)
 }
 
 enum vv_watch_verdict vv_watch_look(const struct vv_watch *watch,
-                                    const struct vv_ticker *ticker,
+                                    struct vv_ticker *ticker,
                                     struct vv_watched *watched,
                                     struct vivero_entity *worker,
                                     int64_t now_ns, struct vv_look *look)
@@ -208,6 +219,7 @@ enum vv_watch_verdict vv_watch_look(const struct vv_watch *watch,
     if (!vv_ticket_is_running(ticket) || now_ns - since < length / 2) {
         return VV_WATCH_FINE; /* nearly always; one cache line was read */
     }
+    ticker->close = true;
     /* relaxed: checked by the ticket. */
     look->operation =
         atomic_load_explicit(&worker->operation, memory_order_relaxed);

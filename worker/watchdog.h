@@ -27,6 +27,7 @@ struct vv_watch {
 struct vv_ticker {
     int64_t due_ns;      /* of the next tick; 0: dormant */
     int64_t forgiven_ns; /* what happened before does not count */
+    bool close;          /* in this tick somebody was past half of a length */
 };
 
 /* What the watching thread remembers of one seat. Zeroed: nothing. */
@@ -63,9 +64,14 @@ int64_t vv_watch_tick(int64_t report_ns, int64_t deadline_ns);
 bool vv_watch_tick_begin(struct vv_ticker *ticker, const struct vv_watch *watch,
                          int64_t now_ns);
 
+/* After the last look of a tick: while nobody is past half of a length the next
+ * tick may come later. */
+void vv_watch_tick_end(struct vv_ticker *ticker, const struct vv_watch *watch,
+                       int64_t now_ns);
+
 /* Look at one worker. Reads its thread's clock only if it has run for long. */
 enum vv_watch_verdict vv_watch_look(const struct vv_watch *watch,
-                                    const struct vv_ticker *ticker,
+                                    struct vv_ticker *ticker,
                                     struct vv_watched *watched,
                                     struct vivero_entity *worker,
                                     int64_t now_ns, struct vv_look *look);

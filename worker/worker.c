@@ -738,8 +738,7 @@ void vv_worker_snapshot(struct vivero_entity *worker,
     }
     snapshot->handled = counted(&worker->handled);
     snapshot->failed = counted(&worker->failed);
-    snapshot->stolen =
-        worker->seat != NULL ? counted(&worker->seat->taken) : 0;
+    snapshot->stolen = worker->seat != NULL ? counted(&worker->seat->taken) : 0;
     snapshot->restarts = counted(&worker->incarnation);
     vv_mutex_lock(&worker->lock);
     snapshot->last_exit = worker->last_exit;

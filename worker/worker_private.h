@@ -82,6 +82,7 @@ struct vivero_entity {
     _Atomic int64_t busy_since_ns;
     _Atomic int64_t alive_ns; /* its handler was well */
     _Atomic uint32_t awake;   /* its carrier is between two long sleeps */
+    _Atomic bool lost_thread; /* a handler ended it; its owner was told */
     _Atomic uint32_t settled; /* of a fenced one: all has been taken from it */
     _Atomic int32_t thread_number; /* the carrier's, as of vv_probe_self() */
     _Atomic(const struct vivero_operation *) operation;
@@ -94,7 +95,6 @@ struct vivero_entity {
     /* guarded by lock */
     struct vv_mutex lock;
     enum vv_worker_fate fate;
-    bool lost_thread; /* a handler ended it; its owner was told */
     bool retire;      /* it should leave when it has nothing to do */
     bool leaving;     /* and is past being called back */
     struct vivero_exit last_exit;
@@ -135,6 +135,8 @@ void vv_worker_tell_dead(struct vivero_entity *worker,
 void vv_worker_count(_Atomic uint64_t *counter);
 /* The arguments of the current message; NULL: none. */
 const void *vv_worker_arguments(const struct vivero_entity *worker);
+void vv_worker_set_lost_thread(struct vivero_entity *worker, bool lost);
+
 /* ---- commit.c: VIVERO_STATE_COMMIT ---- */
 
 /* Whether the next incarnation goes on with a value of an earlier one. */

@@ -235,8 +235,7 @@ static void a_tick_is_a_quarter_between_a_millisecond_and_a_second(void)
 }
 
 static enum vv_watch_verdict look_at(struct vv_watched *watched,
-                                     const struct vv_ticker *ticker,
-                                     int64_t after_ns)
+                                     struct vv_ticker *ticker, int64_t after_ns)
 {
     int64_t since = atomic_load(&worker->busy_since_ns);
     struct vv_look look;
@@ -308,6 +307,25 @@ static void a_tick_that_comes_far_too_late_forgives_everybody(void)
     CU_ASSERT(vv_ticket_end(worker));
 }
 
+static void ticks_twice_as_seldom_while_nobody_is_close(void)
+{
+    struct vv_watched watched = {0};
+    struct vv_ticker ticker = {.due_ns = 1};
+    int64_t since;
+
+    begin();
+    since = atomic_load(&worker->busy_since_ns);
+    CU_ASSERT(vv_watch_tick_begin(&ticker, &watch, since + MS(10)));
+    CU_ASSERT_EQUAL(look_at(&watched, &ticker, MS(10)), VV_WATCH_FINE);
+    vv_watch_tick_end(&ticker, &watch, since + MS(10));
+    CU_ASSERT_EQUAL(ticker.due_ns, since + MS(60));
+    CU_ASSERT(vv_watch_tick_begin(&ticker, &watch, since + MS(60)));
+    CU_ASSERT_EQUAL(look_at(&watched, &ticker, MS(60)), VV_WATCH_FINE);
+    vv_watch_tick_end(&ticker, &watch, since + MS(60));
+    CU_ASSERT_EQUAL(ticker.due_ns, since + MS(85));
+    CU_ASSERT(vv_ticket_end(worker));
+}
+
 static bool is_active;
 
 static bool anybody(void *owner)
@@ -350,4 +368,5 @@ SUITE_MAIN("fence", set_up, tear_down,
            TEST(a_long_message_is_reported_once),
            TEST(a_nudge_comes_before_the_end),
            TEST(a_tick_that_comes_far_too_late_forgives_everybody),
+           TEST(ticks_twice_as_seldom_while_nobody_is_close),
            TEST(it_ticks_only_while_somebody_is_awake))
