@@ -18,10 +18,10 @@ static volatile uint32_t bottom;
 
 static uint32_t dig(uint32_t depth)
 {
-    volatile char frame[4096];
+    volatile unsigned char frame[4096];
 
     memset((void *)(uintptr_t)frame, (int)depth, sizeof(frame));
-    return depth == bottom ? 0 : dig(depth + 1) + (uint32_t)frame[depth % 4096];
+    return depth == bottom ? 0 : dig(depth + 1) + frame[depth % 4096];
 }
 
 static int breach_it(struct vivero_self *self, const void *in, void *out)
