@@ -149,16 +149,21 @@ void vv_entity_release(struct vv_entity *entity)
 {
     struct vv_slot *slot = entity->slot;
     bool last;
+    bool has_slot;
 
     vv_mutex_lock(&slot->lock);
     VV_ASSERT(entity->references > 0);
     last = --entity->references == 0;
+    has_slot = (entity->flags & VV_ENTITY_REPLACED) == 0;
     vv_mutex_unlock(&slot->lock);
-    if (last) {
-        entity->ops->free(entity);
-        vv_slot_free(slot);
-        release_runtime();
+    if (!last) {
+        return;
     }
+    entity->ops->free(entity);
+    if (has_slot) {
+        vv_slot_free(slot);
+    }
+    release_runtime();
 }
 
 struct vv_entity *vv_entity_here(void)
@@ -244,12 +249,36 @@ void vv_entity_unreserve(struct vivero_ref ref)
     }
 }
 
-/* Its successor takes over its share of the runtime. Nobody else has a
- * reference: it was never shown. */
-static void free_replaced(struct vv_entity *bare)
+/* What the bare one had is its successor's, and the slot, too. Somebody may have
+ * a reference to the bare one: for him it has ended. */
+static void replace_locked(struct vv_entity *bare, struct vv_entity *entity)
 {
-    VV_ASSERT(bare->references == 1);
-    bare->ops->free(bare);
+    entity->owner = bare->owner;
+    entity->parent = bare->parent;
+    entity->flags |= bare->flags & (VV_ENTITY_TOLD | VV_ENTITY_POKED);
+    entity->queued = bare->queued;
+    entity->first = bare->first;
+    entity->last = bare->last;
+    entity->requests = bare->requests;
+    entity->verdict = bare->verdict;
+    entity->watches = bare->watches;
+    bare->flags |= VV_ENTITY_ENDING | VV_ENTITY_REPLACED;
+    bare->queued = 0;
+    bare->first = NULL;
+    bare->requests = NULL;
+    bare->verdict = NULL;
+    bare->watches = NULL;
+}
+
+static void release_replaced(struct vv_entity *bare)
+{
+    /* Each has a share of its own of the runtime; with the bare one's at hand
+     * there is another. */
+    int error = retain_runtime();
+
+    VV_ASSERT(error == VIVERO_OK);
+    (void)error;
+    vv_entity_release(bare);
 }
 
 bool vv_entity_bind(struct vv_entity *entity, struct vivero_ref ref)
@@ -269,16 +298,14 @@ bool vv_entity_bind(struct vv_entity *entity, struct vivero_ref ref)
     entity->ref = ref;
     entity->references = 1;
     if (bare != NULL) {
-        entity->owner = bare->owner;
-        entity->parent = bare->parent;
-        bare->flags |= VV_ENTITY_ENDING;
+        replace_locked(bare, entity);
     }
     slot->entity = entity;
     /* relaxed: its thread begins after this. */
     atomic_store_explicit(&slot->park, AWAKE, memory_order_relaxed);
     vv_mutex_unlock(&slot->lock);
     if (bare != NULL) {
-        free_replaced(bare);
+        release_replaced(bare);
     }
     return true;
 }
@@ -808,15 +835,16 @@ bool vv_entity_end(struct vv_entity *entity, const struct vivero_exit *reason)
     return true;
 }
 
+/* A bare one may be replaced between the look and the end. */
 bool vv_entity_end_ref(struct vivero_ref ref, const struct vivero_exit *exit)
 {
     struct vv_entity *entity = vv_entity_retain(ref);
-    bool ended;
+    bool ended = false;
 
-    if (entity == NULL) {
-        return false;
+    while (entity != NULL && !ended) {
+        ended = vv_entity_end(entity, exit);
+        vv_entity_release(entity);
+        entity = ended ? NULL : vv_entity_retain(ref);
     }
-    ended = vv_entity_end(entity, exit);
-    vv_entity_release(entity);
     return ended;
 }
