@@ -318,6 +318,25 @@ static void there_is_no_successor_after_the_bare_ones_end(void)
     CU_ASSERT(subject_end(other, VIVERO_EXIT_NORMAL));
 }
 
+static void who_has_a_reference_to_the_bare_one_finds_it_ended(void)
+{
+    struct vv_entity *bare = subject_new(0, 1, NULL);
+    struct vv_entity *mine = vv_entity_retain(bare->ref);
+    struct vv_entity *successor = subject_new_unbound(0, 1);
+    struct vivero_ref ref = bare->ref;
+
+    CU_ASSERT(vv_entity_bind(successor, ref));
+    CU_ASSERT_EQUAL(subject_count(), 2);
+    CU_ASSERT_EQUAL(subject_put(mine, 1), VIVERO_E_GONE);
+    CU_ASSERT_FALSE(vv_entity_end(mine, &failed));
+    vv_entity_release(mine);
+    CU_ASSERT_EQUAL(subject_count(), 1);
+    CU_ASSERT(vivero_is_alive(ref));
+    CU_ASSERT(vv_entity_end_ref(ref, &failed));
+
+    CU_ASSERT_FALSE(subject_end(successor, VIVERO_EXIT_NORMAL));
+}
+
 static void an_owner_told_by_the_bare_one_is_not_told_again(void)
 {
     struct vv_entity *bare;
@@ -530,6 +549,7 @@ SUITE_MAIN("entity_life", set_up, tear_down, TEST(nobody_is_nobody),
            TEST(who_disowned_hears_nothing), TEST(the_owner_is_told_last),
            TEST(a_successor_has_the_bare_ones_reference_owner_and_parent),
            TEST(there_is_no_successor_after_the_bare_ones_end),
+           TEST(who_has_a_reference_to_the_bare_one_finds_it_ended),
            TEST(an_owner_told_by_the_bare_one_is_not_told_again),
            TEST(a_signal_to_the_bare_one_ends_its_successor),
            TEST(one_is_below_itself_and_all_its_ancestors),

@@ -563,6 +563,7 @@ static void *pester(void *ctx)
     /* relaxed: a hint to stop. */
     while (!atomic_load_explicit(pest->over, memory_order_relaxed)) {
         struct vivero_ref ref = latest_ref();
+        struct vivero_timer timer;
         struct vivero_exit exit;
         struct call call;
         int error;
@@ -576,6 +577,11 @@ static void *pester(void *ctx)
         pest->odd += !is_fine(error);
         pest->odd += error == VIVERO_OK && !is_fine(call_wait(&call));
         (void)vv_entity_await_end(ref, 0, &exit);
+        error =
+            vivero_tell_after(ref, LONG_ENOUGH, 1, &ref, sizeof(ref), &timer);
+        pest->odd += !is_fine(error);
+        pest->odd +=
+            error == VIVERO_OK && !is_fine(vivero_timer_cancel(timer, NULL));
         (void)vivero_unregister("latest");
     }
     return NULL;
