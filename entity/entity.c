@@ -58,7 +58,8 @@ bool vv_entities_exist(void)
     return atomic_load_explicit(&count, memory_order_relaxed) > 0;
 }
 
-static int retain_runtime(void)
+/* The parts before the count and after it, so that whoever is counted has them. */
+static int retain_parts(void)
 {
     int error;
 
@@ -69,21 +70,54 @@ static int retain_runtime(void)
         return error;
     }
     vv_fork_watch();
-    /* relaxed: only the last one's decrement decides anything. */
-    atomic_fetch_add_explicit(&count, 1, memory_order_relaxed);
     return VIVERO_OK;
 }
 
-static void release_runtime(void)
+static void release_parts(void)
+{
+    vv_fork_unwatch();
+    vv_reply_release();
+    vv_memory_release();
+}
+
+static int retain_runtime(void)
+{
+    int error = retain_parts();
+
+    if (error == VIVERO_OK) {
+        /* relaxed: only the last one's decrement decides anything. */
+        atomic_fetch_add_explicit(&count, 1, memory_order_relaxed);
+    }
+    return error;
+}
+
+bool vv_runtime_share(void)
+{
+    /* relaxed: only a guess for the exchange below. */
+    uint32_t sharers = atomic_load_explicit(&count, memory_order_relaxed);
+
+    if (sharers == 0 || retain_parts() != VIVERO_OK) {
+        return false;
+    }
+    /* relaxed: as in retain_runtime(). */
+    while (sharers > 0 && !atomic_compare_exchange_weak_explicit(
+                              &count, &sharers, sharers + 1,
+                              memory_order_relaxed, memory_order_relaxed)) {
+    }
+    if (sharers == 0) {
+        release_parts();
+    }
+    return sharers > 0;
+}
+
+void vv_runtime_unshare(void)
 {
     /* sync(entity.count): the last one sees what the others did. */
     if (atomic_fetch_sub_explicit(&count, 1, memory_order_acq_rel) == 1) {
         vv_errands_end();
         vv_ties_free_all();
     }
-    vv_fork_unwatch();
-    vv_reply_release();
-    vv_memory_release();
+    release_parts();
 }
 
 /* ---- Finding ---------------------------------------------------------------- */
@@ -96,8 +130,7 @@ bool vv_entity_is_ending_locked(const struct vv_entity *entity)
 /* The slot of a reference, locked; NULL: it names nothing. */
 static struct vv_slot *lock_slot(struct vivero_ref ref)
 {
-    struct vv_slot *slot =
-        ref.generation != 0 ? vv_slot_find(ref.slot) : NULL;
+    struct vv_slot *slot = ref.generation != 0 ? vv_slot_find(ref.slot) : NULL;
 
     if (slot == NULL) {
         return NULL;
@@ -163,7 +196,7 @@ void vv_entity_release(struct vv_entity *entity)
     if (has_slot) {
         vv_slot_free(slot);
     }
-    release_runtime();
+    vv_runtime_unshare();
 }
 
 struct vv_entity *vv_entity_here(void)
@@ -217,7 +250,7 @@ int vv_entity_reserve(struct vivero_ref *ref)
     }
     error = vv_slot_take(&slot);
     if (error != VIVERO_OK) {
-        release_runtime();
+        vv_runtime_unshare();
         return error;
     }
     vv_mutex_lock(&slot->lock);
@@ -232,8 +265,7 @@ static void retire_slot(struct vv_slot *slot)
 {
     vv_mutex_assert_held(&slot->lock);
     slot->entity = NULL;
-    slot->generation =
-        slot->generation < UINT32_MAX ? slot->generation + 1 : 1;
+    slot->generation = slot->generation < UINT32_MAX ? slot->generation + 1 : 1;
 }
 
 void vv_entity_unreserve(struct vivero_ref ref)
@@ -245,7 +277,7 @@ void vv_entity_unreserve(struct vivero_ref ref)
         retire_slot(slot);
         vv_mutex_unlock(&slot->lock);
         vv_slot_free(slot);
-        release_runtime();
+        vv_runtime_unshare();
     }
 }
 
@@ -406,8 +438,8 @@ static bool look_before_sleep(struct vv_entity *entity)
     bool something;
 
     vv_mutex_lock(&entity->slot->lock);
-    something =
-        vv_entity_has_mail_locked(entity) || (entity->flags & VV_ENTITY_POKED) != 0;
+    something = vv_entity_has_mail_locked(entity) ||
+                (entity->flags & VV_ENTITY_POKED) != 0;
     entity->flags &= ~(uint32_t)VV_ENTITY_POKED;
     /* relaxed: guarded by the lock until the next line of whoever wakes. */
     atomic_store_explicit(&entity->slot->park, something ? AWAKE : LOOKING,
@@ -457,9 +489,8 @@ bool vv_entity_rest(struct vv_entity *entity, const struct vv_spin *spin,
 void vv_entity_suspend(struct vv_entity *entity, bool suspended)
 {
     vv_mutex_lock(&entity->slot->lock);
-    entity->flags = suspended
-                        ? entity->flags | VV_ENTITY_SUSPENDED
-                        : entity->flags & ~(uint32_t)VV_ENTITY_SUSPENDED;
+    entity->flags = suspended ? entity->flags | VV_ENTITY_SUSPENDED
+                              : entity->flags & ~(uint32_t)VV_ENTITY_SUSPENDED;
     vv_entity_poke_locked(entity);
     vv_mutex_unlock(&entity->slot->lock);
 }
@@ -535,8 +566,8 @@ int vv_entity_wait_for_room(struct vv_entity *entity, int64_t deadline_ns)
     bool gone;
 
     if (!begin_room_wait(entity, &sequence)) {
-        in_time = vv_here_park(&slot->room, sequence, deadline_ns) ==
-                  VV_WAKE_CALLED;
+        in_time =
+            vv_here_park(&slot->room, sequence, deadline_ns) == VV_WAKE_CALLED;
         vv_mutex_lock(&slot->lock);
         slot->room_waiters--;
         vv_mutex_unlock(&slot->lock);
@@ -554,9 +585,8 @@ int vv_entity_wait_for_room(struct vv_entity *entity, int64_t deadline_ns)
 static bool offer_room_locked(struct vv_slot *slot,
                               const struct vv_entity *entity)
 {
-    if (slot->room_waiters == 0 ||
-        (!vv_entity_is_ending_locked(entity) &&
-         used_locked(entity) > entity->depth / 2)) {
+    if (slot->room_waiters == 0 || (!vv_entity_is_ending_locked(entity) &&
+                                    used_locked(entity) > entity->depth / 2)) {
         return false;
     }
     /* relaxed: the lock orders it; the word is only slept on. */
@@ -573,9 +603,8 @@ struct vv_credit *vv_entity_credit(struct vv_entity *entity)
  * then the burial has been counted and this makes up for it. */
 static void give_credit(struct vv_credit *credit, enum vv_settled how)
 {
-    struct vv_slot *slot =
-        (struct vv_slot *)((unsigned char *)credit -
-                           offsetof(struct vv_slot, credit));
+    struct vv_slot *slot = (struct vv_slot *)((unsigned char *)credit -
+                                              offsetof(struct vv_slot, credit));
     bool wake;
 
     (void)how;
@@ -622,8 +651,8 @@ static bool begin(struct vv_slot *slot, struct vv_envelope *envelope)
         return false;
     }
     if (message->reply->deadline_ns <= vv_clock_coarse()) {
-        vv_reply_settle(message->reply, message->generation,
-                        VIVERO_E_TIMED_OUT, NULL, NULL);
+        vv_reply_settle(message->reply, message->generation, VIVERO_E_TIMED_OUT,
+                        NULL, NULL);
         return false;
     }
     return true;
@@ -766,8 +795,8 @@ static bool begin_end(struct vv_entity *entity, struct remains *remains)
     if (first) {
         entity->flags |= VV_ENTITY_ENDING;
         wake = rouse_locked(entity); /* its thread may not know of it */
-        *remains = (struct remains){entity->first, entity->requests,
-                                    entity->verdict};
+        *remains =
+            (struct remains){entity->first, entity->requests, entity->verdict};
         entity->first = NULL;
         entity->requests = NULL;
         entity->verdict = NULL;

@@ -5,6 +5,7 @@
 #include "mailbox/here.h"
 #include "mailbox/spin.h"
 #include "os/cpu.h"
+#include "os/park.h"
 #include "tests/lib/eventually.h"
 #include "tests/lib/fault_allocator.h"
 #include "tests/lib/suite.h"
@@ -614,6 +615,96 @@ static void the_runtime_comes_and_goes_under_stale_references(void)
     CU_ASSERT_EQUAL(pests[0].odd + pests[1].odd, 0);
 }
 
+/* ---- A canceller that comes late ----------------------------------------------- */
+
+#define ODD_SIZE 1000u /* of the only block that is released at the gate */
+
+enum { SHUT, REACHED, OPEN };
+
+static _Atomic uint32_t gate;
+static _Atomic int32_t blocks;
+
+static bool is_reached(void *ctx)
+{
+    (void)ctx;
+    return gate == REACHED;
+}
+
+static void pass_gate(void)
+{
+    gate = REACHED;
+    while (gate != OPEN) {
+        vv_park(&gate, REACHED, VIVERO_FOREVER);
+    }
+}
+
+static void open_gate(void)
+{
+    gate = OPEN;
+    vv_unpark(&gate, 1);
+}
+
+static void *count_block(size_t size, size_t alignment, void *ctx)
+{
+    void *memory = NULL;
+
+    (void)ctx;
+    if (posix_memalign(&memory, alignment < 16 ? 16 : alignment, size) == 0) {
+        blocks++;
+    }
+    return memory;
+}
+
+static void release_at_gate(void *memory, size_t size, size_t alignment,
+                            void *ctx)
+{
+    (void)alignment;
+    (void)ctx;
+    if (size >= ODD_SIZE && size < ODD_SIZE + 100) {
+        pass_gate();
+    }
+    blocks--;
+    free(memory);
+}
+
+static void *cancel(void *ctx)
+{
+    struct vivero_timer *timer = ctx;
+
+    return vivero_timer_cancel(*timer, NULL) == VIVERO_OK ? ctx : NULL;
+}
+
+/* In the middle of it the last entity goes; the message is still there. */
+static void a_timer_is_cancelled_while_the_last_entity_goes(void)
+{
+    static const unsigned char bytes[ODD_SIZE];
+    const struct vivero_allocator allocator = {.allocate = count_block,
+                                               .release = release_at_gate};
+    struct vv_entity *subject;
+    struct vivero_timer timer;
+    pthread_t thread;
+    void *cancelled;
+
+    CU_ASSERT_FATAL(fault_allocator_uninstall());
+    CU_ASSERT_EQUAL_FATAL(vivero_set_allocator(&allocator), VIVERO_OK);
+    subject = subject_new(0, 1, NULL);
+    CU_ASSERT_EQUAL(vivero_tell_after(subject->ref, LONG_ENOUGH, 1, bytes,
+                                      sizeof(bytes), &timer),
+                    VIVERO_OK);
+    gate = SHUT;
+    pthread_create(&thread, NULL, cancel, &timer);
+    CU_ASSERT(eventually(is_reached, NULL, LONG_ENOUGH));
+    CU_ASSERT(subject_end(subject, VIVERO_EXIT_NORMAL));
+    CU_ASSERT(blocks > 1);
+    open_gate();
+    pthread_join(thread, &cancelled);
+
+    CU_ASSERT_PTR_EQUAL(cancelled, &timer);
+    CU_ASSERT_EQUAL(blocks, 0);
+    CU_ASSERT_EQUAL(vivero_set_allocator(NULL), VIVERO_OK);
+    CU_ASSERT_FATAL(fault_allocator_install());
+}
+
 /* ---- Declared dead ------------------------------------------------------------------------------------ */
 
 static void *rest_for_ever(void *ctx)
@@ -727,6 +818,7 @@ SUITE_MAIN(
     TEST(a_call_is_answered_or_settled_or_refused_when_its_receiver_ends),
     TEST(in_a_storm_of_ties_each_monitor_tells_exactly_once),
     TEST(the_runtime_comes_and_goes_under_stale_references),
+    TEST(a_timer_is_cancelled_while_the_last_entity_goes),
     TEST(one_declared_dead_in_its_sleep_wakes),
     TEST(the_slot_of_one_declared_dead_is_its_own_until_it_is_released),
     TEST(an_end_meets_the_bare_one_or_its_successor))
