@@ -371,6 +371,11 @@ void vv_crew_stop_searching(struct vv_seat *seat)
     }
 }
 
+bool vv_crew_is_idle(const struct vv_seat *seat)
+{
+    return vv_idle_is_set(&seat->crew->idle, seat->index);
+}
+
 void vv_crew_finished(struct vv_seat *seat)
 {
     /* relaxed: one writer at a time. */

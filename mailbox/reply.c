@@ -202,7 +202,7 @@ bool vv_reply_owe(struct vv_reply *reply, uint32_t generation,
     vv_mutex_lock(&vv_reply_lock);
     word = load_word(reply);
     /* Fencing takes the same lock, so if the slot is ours now it stays so. */
-    if (generation_of(word) == generation &&
+    if (!debts->closed && generation_of(word) == generation &&
         (state_of(word) == RUNNING || state_of(word) == ABANDONED)) {
         has_caller = (word & CALLER) != 0;
         if (has_caller) {
@@ -324,6 +324,23 @@ bool vv_reply_fence(struct vivero_reply_token token, int result,
         publish(reply);
     }
     return mine;
+}
+
+static void set_closed(struct vv_debts *debts, bool closed)
+{
+    vv_mutex_lock(&vv_reply_lock);
+    debts->closed = closed;
+    vv_mutex_unlock(&vv_reply_lock);
+}
+
+void vv_reply_close_debts(struct vv_debts *debts)
+{
+    set_closed(debts, true);
+}
+
+void vv_reply_open_debts(struct vv_debts *debts)
+{
+    set_closed(debts, false);
 }
 
 /* ---- Cancelling ---------------------------------------------------------- */

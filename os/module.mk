@@ -10,6 +10,7 @@ os_libos_la_SOURCES = \
 	%D%/pages.h \
 	%D%/park.h \
 	%D%/pollable.h \
+	%D%/probe.h \
 	%D%/thread.h \
 	%D%/posix/clock.c \
 	%D%/posix/mutex.c \
@@ -17,6 +18,7 @@ os_libos_la_SOURCES = \
 	%D%/posix/thread.c \
 	%D%/linux/cpu.c \
 	%D%/linux/park.c \
-	%D%/linux/pollable.c
+	%D%/linux/pollable.c \
+	%D%/linux/probe.c
 
 EXTRA_DIST += %D%/module.mk

@@ -16,6 +16,7 @@ test_programs = \
 	tests/unit/test_decide_budget \
 	tests/unit/test_decide_table \
 	tests/unit/test_decide_walk \
+	tests/unit/test_fence \
 	tests/unit/test_future \
 	tests/unit/test_future_race \
 	tests/unit/test_completions \
@@ -55,10 +56,13 @@ test_programs = \
 	tests/integration/test_pool_casts \
 	tests/integration/test_pool_close \
 	tests/integration/test_pool_control \
+	tests/integration/test_pool_dead \
 	tests/integration/test_pool_deadlock \
 	tests/integration/test_pool_each \
 	tests/integration/test_pool_failure \
+	tests/integration/test_pool_fault \
 	tests/integration/test_pool_halt \
+	tests/integration/test_pool_hang \
 	tests/integration/test_pool_idle \
 	tests/integration/test_pool_limits \
 	tests/integration/test_pool_memory \
@@ -68,6 +72,7 @@ test_programs = \
 	tests/integration/test_pool_overflow \
 	tests/integration/test_pool_replies \
 	tests/integration/test_pool_snapshot \
+	tests/integration/test_pool_state \
 	tests/integration/test_pool_threads \
 	tests/abi/test_abi \
 	tests/stress/stress_pool
@@ -84,6 +89,7 @@ tests_unit_test_decide_LDADD = $(test_lib) $(supervisor_libs) $(test_libs)
 tests_unit_test_decide_budget_LDADD = $(test_lib) $(supervisor_libs) $(test_libs)
 tests_unit_test_decide_table_LDADD = $(test_lib) $(supervisor_libs) $(test_libs)
 tests_unit_test_decide_walk_LDADD = $(test_lib) $(supervisor_libs) $(test_libs)
+tests_unit_test_fence_LDADD = $(test_lib) $(worker_libs) $(test_libs)
 tests_unit_test_completions_LDADD = $(test_lib) $(mailbox_libs) $(test_libs)
 tests_unit_test_future_LDADD = $(test_lib) $(mailbox_libs) $(test_libs)
 tests_unit_test_future_race_LDADD = $(test_lib) $(mailbox_libs) $(test_libs)

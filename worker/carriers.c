@@ -70,10 +70,10 @@ struct vivero_carriers {
     struct vv_single *last_ready;
     struct vv_single *carried; /* all workers */
     struct carrier *all;
-    uint32_t existing; /* threads */
-    uint32_t blocked;  /* of these, in a wait */
-    uint32_t spares;   /* of these, standing by */
-    uint32_t number;   /* of the thread started last */
+    uint32_t existing;   /* threads */
+    uint32_t blocked;    /* of these, in a wait */
+    uint32_t spares;     /* of these, standing by */
+    uint32_t number;     /* of the thread started last */
     uint32_t references; /* the opener's, and of lost threads */
     bool closing;
 };
@@ -195,6 +195,8 @@ static void lend_stage(struct carrier *carrier, struct vv_single *single)
     stage->spec = &single->spec;
     stage->waiter = &single->waiter;
     stage->debts = &single->debts;
+    stage->defers = single->defers;
+    stage->supervised = single->supervised;
     stage->single = single;
     stage->payload = single->payload;
     memcpy(stage->name, single->label, sizeof(stage->name));
@@ -228,8 +230,7 @@ static void forget_single(struct carrier *carrier)
 
 static bool has_more_locked(struct vv_single *single)
 {
-    return single->continues ||
-           (single->entity.flags & VV_ENTITY_POKED) != 0 ||
+    return single->continues || (single->entity.flags & VV_ENTITY_POKED) != 0 ||
            vv_entity_has_mail_locked(&single->entity);
 }
 
@@ -242,6 +243,8 @@ static void take_stage_back(struct carrier *carrier, struct vv_single *single)
     if (due != VIVERO_FOREVER) {
         vv_timer_start(&single->idle_timer, due);
     }
+    single->defers = carrier->stage.defers;
+    single->supervised = carrier->stage.supervised;
     forget_single(carrier);
     vv_entity_hold(&single->entity);
     single->stage = NULL;
@@ -409,8 +412,7 @@ static void carry(struct carrier *carrier)
 
 static struct carrier *new_carrier(struct vivero_carriers *carriers)
 {
-    struct carrier *carrier =
-        vv_allocate(NULL, sizeof(*carrier), VV_CACHELINE);
+    struct carrier *carrier = vv_allocate(NULL, sizeof(*carrier), VV_CACHELINE);
 
     if (carrier != NULL) {
         carrier->carriers = carriers;
@@ -522,8 +524,7 @@ static void idle_is_over(struct vv_timer *timer)
     vv_entity_poke(&single->entity);
 }
 
-void vv_carriers_add(struct vivero_carriers *carriers,
-                     struct vv_single *single)
+void vv_carriers_add(struct vivero_carriers *carriers, struct vv_single *single)
 {
     vv_timer_init(&single->idle_timer, idle_is_over);
     vv_mutex_lock(&carriers->lock);
@@ -613,8 +614,7 @@ static int fill(struct vivero_carriers *carriers,
     }
     (void)snprintf(carriers->name, sizeof(carriers->name), "%s",
                    options.name != NULL ? options.name : "carriers");
-    carriers->threads =
-        options.threads > 0 ? options.threads : vv_cpu_usable();
+    carriers->threads = options.threads > 0 ? options.threads : vv_cpu_usable();
     carriers->threads_max = options.threads_max;
     if (carriers->threads_max == 0) {
         carriers->threads_max = carriers->threads > THREADS_MAX_DEFAULT

@@ -5,6 +5,12 @@ worker_libs = worker/libworker.la $(entity_libs)
 worker_libworker_la_SOURCES = \
 	%D%/worker_private.h \
 	%D%/carrier.c \
+	%D%/commit.c \
+	%D%/defer.c \
+	%D%/fence.c \
+	%D%/retry.c \
+	%D%/ticket.h \
+	%D%/watchdog.c %D%/watchdog.h \
 	%D%/carriers.c \
 	%D%/dictionary.c \
 	%D%/single_private.h \
@@ -21,6 +27,7 @@ viveroinclude_HEADERS += \
 	include/vivero/worker.h \
 	include/vivero/worker_carriers.h \
 	include/vivero/worker_define.h \
+	include/vivero/worker_defer.h \
 	include/vivero/worker_single.h \
 	include/vivero/worker_spawn.h
 

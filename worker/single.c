@@ -198,11 +198,10 @@ static const char *label_of(const struct vivero_worker_options *options)
 
 static int allocate_parts(struct vv_single *single)
 {
-    int error = copy_bytes(&single->options.argument,
-                           single->options.argument_size);
+    int error =
+        copy_bytes(&single->options.argument, single->options.argument_size);
 
-    single->payload =
-        vv_allocate(NULL, payload_size(single), VV_CACHELINE);
+    single->payload = vv_allocate(NULL, payload_size(single), VV_CACHELINE);
     if (error != VIVERO_OK || single->payload == NULL) {
         return VIVERO_E_NO_MEMORY;
     }
@@ -216,8 +215,7 @@ static int allocate_parts(struct vv_single *single)
 int vv_single_new(const struct vivero_worker_options *options,
                   enum vv_single_kind kind, struct vv_single **fresh)
 {
-    struct vv_single *single =
-        vv_allocate(NULL, sizeof(*single), VV_CACHELINE);
+    struct vv_single *single = vv_allocate(NULL, sizeof(*single), VV_CACHELINE);
     int error;
 
     if (single == NULL) {
@@ -228,8 +226,8 @@ int vv_single_new(const struct vivero_worker_options *options,
     single->carriers = options->carriers;
     single->idle_timeout_ns = -1;
     single->idle_deadline_ns = VIVERO_FOREVER;
-    single->spin = (struct vv_spin){options->spin_ns,
-                                    vv_cpu_usable() > 1 ? 4 : 0};
+    single->spin =
+        (struct vv_spin){options->spin_ns, vv_cpu_usable() > 1 ? 4 : 0};
     (void)snprintf(single->label, sizeof(single->label), "%s",
                    label_of(options));
     fill_spec(single);
@@ -292,8 +290,8 @@ int vv_single_bind(struct vv_single *single, struct vivero_ref ref,
     struct vv_entity *entity = &single->entity;
     int error = VIVERO_OK;
 
-    entity->ops = single->carriers != NULL ? &vv_single_carried_ops
-                                           : &vv_single_ops;
+    entity->ops =
+        single->carriers != NULL ? &vv_single_carried_ops : &vv_single_ops;
     entity->flags = flags_of(single);
     entity->depth = single->options.mailbox_depth;
     /* Nothing schedules it before it is launched. */
@@ -391,6 +389,7 @@ void vv_single_finish(struct vv_single *single)
 
     if (single->stage != NULL) {
         single->stage->recovery = NULL;
+        vv_worker_run_defers(single->stage);
     }
     if (single->up && single->terminates && single->spec.terminate != NULL) {
         run_terminate(single);
@@ -512,9 +511,8 @@ static void leave(struct vv_single *single)
 static void thread_left(void *ctx)
 {
     struct vv_single *single = ctx;
-    const struct vivero_exit exit =
-        vivero_reason(VIVERO_EXIT_THREAD_LEFT, VIVERO_E_DOWN,
-                      "a handler ended its thread");
+    const struct vivero_exit exit = vivero_reason(
+        VIVERO_EXIT_THREAD_LEFT, VIVERO_E_DOWN, "a handler ended its thread");
 
     vv_wait_end(&single->waiter);
     vv_single_left(single, &exit);

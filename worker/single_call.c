@@ -162,9 +162,8 @@ static int cast(struct sending *sending)
     if (sending->send.owner != NULL || sending->send.message != NULL ||
         sending->send.timeout_ns != 0) {
         error = attach_reply(sending, 0, false,
-                             sending->send.timeout_ns > 0
-                                 ? sending->deadline_ns
-                                 : VIVERO_FOREVER);
+                             sending->send.timeout_ns > 0 ? sending->deadline_ns
+                                                          : VIVERO_FOREVER);
     }
     if (error == VIVERO_OK) {
         error = pack(sending);
@@ -198,8 +197,8 @@ static int await(struct sending *sending, void *out)
 
     if (result == VIVERO_OK) {
         sending->envelope = NULL;
-        result = vv_reply_wait(sending->reply, &sending->to->spin, out,
-                               &expired);
+        result =
+            vv_reply_wait(sending->reply, &sending->to->spin, out, &expired);
         sending->reply = NULL;
     }
     return result;
@@ -295,6 +294,9 @@ static int prepare(struct sending *sending, struct vivero_ref ref,
     if (vv_forked()) {
         return VIVERO_E_FORKED;
     }
+    if (vv_worker_may_act(vv_here()) != VIVERO_OK) {
+        return VIVERO_E_FENCED;
+    }
     if (vv_options_copy(&sending->send, sizeof(sending->send), send) !=
         VIVERO_OK) {
         return VIVERO_E_INVALID;
@@ -322,9 +324,8 @@ static void check_message(const struct vivero_operation *operation,
 }
 
 int vivero_worker_call(struct vivero_ref ref,
-                       const struct vivero_operation *operation,
-                       const void *in, void *out,
-                       const struct vivero_send *send)
+                       const struct vivero_operation *operation, const void *in,
+                       void *out, const struct vivero_send *send)
 {
     struct sending sending;
     int error;
@@ -343,8 +344,8 @@ int vivero_worker_call(struct vivero_ref ref,
 }
 
 int vivero_worker_cast(struct vivero_ref ref,
-                       const struct vivero_operation *operation,
-                       const void *in, const struct vivero_send *send)
+                       const struct vivero_operation *operation, const void *in,
+                       const struct vivero_send *send)
 {
     struct sending sending;
     int error;

@@ -57,6 +57,8 @@ struct vv_single {
     void *payload;
     struct vv_waiter waiter;
     struct vv_debts debts;
+    struct vivero_defer *defers; /* on carriers, between two slices */
+    struct vivero_defer *supervised;
     struct vv_thread thread;
     /* guarded by the entity's lock */
     struct vivero_entity *stage; /* that runs it; on carriers only then */

@@ -143,9 +143,8 @@ int vv_single_set_going(struct vv_single *single, struct vv_starter *starter,
 /* It is still in its init: from now on it is dead to all others. */
 static void give_up(struct vivero_ref ref, const struct vv_tie_wish *wish)
 {
-    const struct vivero_exit late =
-        vivero_reason(VIVERO_EXIT_KILLED, VIVERO_E_TIMED_OUT,
-                      "its init took too long");
+    const struct vivero_exit late = vivero_reason(
+        VIVERO_EXIT_KILLED, VIVERO_E_TIMED_OUT, "its init took too long");
     struct vivero_exit exit;
 
     untie(ref, wish);
