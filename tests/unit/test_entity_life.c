@@ -318,6 +318,53 @@ static void there_is_no_successor_after_the_bare_ones_end(void)
     CU_ASSERT(subject_end(other, VIVERO_EXIT_NORMAL));
 }
 
+static void who_has_a_reference_to_the_bare_one_finds_it_ended(void)
+{
+    struct vv_entity *bare = subject_new(0, 1, NULL);
+    struct vv_entity *mine = vv_entity_retain(bare->ref);
+    struct vv_entity *successor = subject_new_unbound(0, 1);
+    struct vivero_ref ref = bare->ref;
+
+    CU_ASSERT(vv_entity_bind(successor, ref));
+    CU_ASSERT_EQUAL(subject_count(), 2);
+    CU_ASSERT_EQUAL(subject_put(mine, 1), VIVERO_E_GONE);
+    CU_ASSERT_FALSE(vv_entity_end(mine, &failed));
+    vv_entity_release(mine);
+    CU_ASSERT_EQUAL(subject_count(), 1);
+    CU_ASSERT(vivero_is_alive(ref));
+    CU_ASSERT(vv_entity_end_ref(ref, &failed));
+
+    CU_ASSERT_FALSE(subject_end(successor, VIVERO_EXIT_NORMAL));
+}
+
+static void an_owner_told_by_the_bare_one_is_not_told_again(void)
+{
+    struct vv_entity *bare;
+    struct vv_entity *successor = subject_new_unbound(0, 1);
+    struct patron patron;
+
+    patron_init(&patron);
+    bare = subject_new(VV_ENTITY_DEAF, 0, &patron);
+    vv_entity_started(bare->ref, VIVERO_OK, NULL);
+    CU_ASSERT(vv_entity_bind(successor, bare->ref));
+    vv_entity_started(successor->ref, VIVERO_OK, NULL);
+
+    CU_ASSERT_EQUAL(patron.started, 1);
+    CU_ASSERT(subject_end(successor, VIVERO_EXIT_NORMAL));
+}
+
+static void a_signal_to_the_bare_one_ends_its_successor(void)
+{
+    struct vv_entity *bare = subject_new(VV_ENTITY_DEAF, 0, NULL);
+    struct vv_entity *successor = subject_new_unbound(0, 1);
+
+    CU_ASSERT_EQUAL(vivero_signal(bare->ref, &failed), VIVERO_OK);
+    CU_ASSERT(vv_entity_bind(successor, bare->ref));
+
+    CU_ASSERT_EQUAL(subject_take_exit(successor), VIVERO_EXIT_FAILED);
+    CU_ASSERT(subject_end(successor, VIVERO_EXIT_NORMAL));
+}
+
 /* ---- Ancestors ------------------------------------------------------------------------------ */
 
 static void one_is_below_itself_and_all_its_ancestors(void)
@@ -408,6 +455,22 @@ static void everybody_who_waits_for_an_end_is_told_why(void)
     vv_entity_release(subject);
 }
 
+static void who_waits_for_a_bare_one_waits_for_its_successor(void)
+{
+    struct vv_entity *bare = subject_new(VV_ENTITY_DEAF, 0, NULL);
+    struct vv_entity *successor = subject_new_unbound(0, 1);
+    struct awaiter awaiter = {.ref = bare->ref};
+
+    pthread_create(&awaiter.thread, NULL, await_end, &awaiter);
+    see_watches(awaiter.ref, 1);
+    CU_ASSERT(vv_entity_bind(successor, awaiter.ref));
+    CU_ASSERT(subject_end(successor, VIVERO_EXIT_FAILED));
+
+    pthread_join(awaiter.thread, NULL);
+    CU_ASSERT_EQUAL(awaiter.result, VIVERO_OK);
+    CU_ASSERT_EQUAL(awaiter.exit.kind, VIVERO_EXIT_FAILED);
+}
+
 /* ---- Memory -------------------------------------------------------------------------------------- */
 
 /* Make one, use everything once, end it. */
@@ -486,7 +549,11 @@ SUITE_MAIN("entity_life", set_up, tear_down, TEST(nobody_is_nobody),
            TEST(who_disowned_hears_nothing), TEST(the_owner_is_told_last),
            TEST(a_successor_has_the_bare_ones_reference_owner_and_parent),
            TEST(there_is_no_successor_after_the_bare_ones_end),
+           TEST(who_has_a_reference_to_the_bare_one_finds_it_ended),
+           TEST(an_owner_told_by_the_bare_one_is_not_told_again),
+           TEST(a_signal_to_the_bare_one_ends_its_successor),
            TEST(one_is_below_itself_and_all_its_ancestors),
            TEST(everybody_who_waits_for_an_end_is_told_why),
+           TEST(who_waits_for_a_bare_one_waits_for_its_successor),
            TEST(every_allocation_may_fail_and_nothing_is_left),
            TEST(a_thousand_lives_leave_nothing))

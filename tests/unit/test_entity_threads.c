@@ -5,6 +5,7 @@
 #include "mailbox/here.h"
 #include "mailbox/spin.h"
 #include "os/cpu.h"
+#include "os/park.h"
 #include "tests/lib/eventually.h"
 #include "tests/lib/fault_allocator.h"
 #include "tests/lib/suite.h"
@@ -431,6 +432,7 @@ static void read_all(struct being *being, struct weather *weather)
             break;
         case EXIT:
             break;
+        case OVER:
         case REQUEST:
         case VERDICT:
         case TELL:
@@ -562,6 +564,7 @@ static void *pester(void *ctx)
     /* relaxed: a hint to stop. */
     while (!atomic_load_explicit(pest->over, memory_order_relaxed)) {
         struct vivero_ref ref = latest_ref();
+        struct vivero_timer timer;
         struct vivero_exit exit;
         struct call call;
         int error;
@@ -575,6 +578,11 @@ static void *pester(void *ctx)
         pest->odd += !is_fine(error);
         pest->odd += error == VIVERO_OK && !is_fine(call_wait(&call));
         (void)vv_entity_await_end(ref, 0, &exit);
+        error =
+            vivero_tell_after(ref, LONG_ENOUGH, 1, &ref, sizeof(ref), &timer);
+        pest->odd += !is_fine(error);
+        pest->odd +=
+            error == VIVERO_OK && !is_fine(vivero_timer_cancel(timer, NULL));
         (void)vivero_unregister("latest");
     }
     return NULL;
@@ -607,6 +615,199 @@ static void the_runtime_comes_and_goes_under_stale_references(void)
     CU_ASSERT_EQUAL(pests[0].odd + pests[1].odd, 0);
 }
 
+/* ---- A canceller that comes late ----------------------------------------------- */
+
+#define ODD_SIZE 1000u /* of the only block that is released at the gate */
+
+enum { SHUT, REACHED, OPEN };
+
+static _Atomic uint32_t gate;
+static _Atomic int32_t blocks;
+
+static bool is_reached(void *ctx)
+{
+    (void)ctx;
+    return gate == REACHED;
+}
+
+static void pass_gate(void)
+{
+    gate = REACHED;
+    while (gate != OPEN) {
+        vv_park(&gate, REACHED, VIVERO_FOREVER);
+    }
+}
+
+static void open_gate(void)
+{
+    gate = OPEN;
+    vv_unpark(&gate, 1);
+}
+
+static void *count_block(size_t size, size_t alignment, void *ctx)
+{
+    void *memory = NULL;
+
+    (void)ctx;
+    if (posix_memalign(&memory, alignment < 16 ? 16 : alignment, size) == 0) {
+        blocks++;
+    }
+    return memory;
+}
+
+static void release_at_gate(void *memory, size_t size, size_t alignment,
+                            void *ctx)
+{
+    (void)alignment;
+    (void)ctx;
+    if (size >= ODD_SIZE && size < ODD_SIZE + 100) {
+        pass_gate();
+    }
+    blocks--;
+    free(memory);
+}
+
+static void *cancel(void *ctx)
+{
+    struct vivero_timer *timer = ctx;
+
+    return vivero_timer_cancel(*timer, NULL) == VIVERO_OK ? ctx : NULL;
+}
+
+/* In the middle of it the last entity goes; the message is still there. */
+static void a_timer_is_cancelled_while_the_last_entity_goes(void)
+{
+    static const unsigned char bytes[ODD_SIZE];
+    const struct vivero_allocator allocator = {.allocate = count_block,
+                                               .release = release_at_gate};
+    struct vv_entity *subject;
+    struct vivero_timer timer;
+    pthread_t thread;
+    void *cancelled;
+
+    CU_ASSERT_FATAL(fault_allocator_uninstall());
+    CU_ASSERT_EQUAL_FATAL(vivero_set_allocator(&allocator), VIVERO_OK);
+    subject = subject_new(0, 1, NULL);
+    CU_ASSERT_EQUAL(vivero_tell_after(subject->ref, LONG_ENOUGH, 1, bytes,
+                                      sizeof(bytes), &timer),
+                    VIVERO_OK);
+    gate = SHUT;
+    pthread_create(&thread, NULL, cancel, &timer);
+    CU_ASSERT(eventually(is_reached, NULL, LONG_ENOUGH));
+    CU_ASSERT(subject_end(subject, VIVERO_EXIT_NORMAL));
+    CU_ASSERT(blocks > 1);
+    open_gate();
+    pthread_join(thread, &cancelled);
+
+    CU_ASSERT_PTR_EQUAL(cancelled, &timer);
+    CU_ASSERT_EQUAL(blocks, 0);
+    CU_ASSERT_EQUAL(vivero_set_allocator(NULL), VIVERO_OK);
+    CU_ASSERT_FATAL(fault_allocator_install());
+}
+
+/* ---- Declared dead ------------------------------------------------------------------------------------ */
+
+static void *rest_for_ever(void *ctx)
+{
+    (void)vv_entity_rest(ctx, &no_spin, VIVERO_FOREVER);
+    return NULL;
+}
+
+static void one_declared_dead_in_its_sleep_wakes(void)
+{
+    struct vv_entity *subject = subject_new(0, 1, NULL);
+    struct stillness stillness = {.used = -1};
+
+    pthread_create(&stillness.thread, NULL, rest_for_ever, subject);
+    CU_ASSERT(eventually(is_still, &stillness, LONG_ENOUGH));
+    CU_ASSERT(
+        vv_entity_end_ref(subject->ref, &(struct vivero_exit){.code = 1}));
+    pthread_join(stillness.thread, NULL);
+
+    CU_ASSERT_FALSE(subject_end(subject, VIVERO_EXIT_NORMAL));
+}
+
+/* Its thread, which has not noticed, may still look at it and rest. */
+static void the_slot_of_one_declared_dead_is_its_own_until_it_is_released(void)
+{
+    struct vv_entity *dead = subject_new(0, 1, NULL);
+    struct vivero_ref ref = dead->ref;
+    struct vv_entity *many[600];
+    uint32_t reused = 0;
+
+    CU_ASSERT(vv_entity_end_ref(ref, &(struct vivero_exit){.code = 1}));
+    for (uint32_t i = 0; i < 600; i++) {
+        many[i] = subject_new(0, 1, NULL);
+        reused += many[i]->ref.slot == ref.slot;
+    }
+    CU_ASSERT_EQUAL(reused, 0);
+    CU_ASSERT(vv_entity_rest(dead, &no_spin, VIVERO_FOREVER));
+    CU_ASSERT_EQUAL(subject_take(dead).what, OVER);
+    CU_ASSERT_FALSE(subject_end(dead, VIVERO_EXIT_NORMAL));
+
+    for (uint32_t i = 0; i < 600; i++) {
+        CU_ASSERT(subject_end(many[i], VIVERO_EXIT_NORMAL));
+    }
+}
+
+/* ---- In place of a bare one ------------------------------------------------------------------------------ */
+
+static void *end_by_reference(void *ctx)
+{
+    struct hitter *hitter = ctx;
+    const struct vivero_exit exit = {.kind = VIVERO_EXIT_FAILED};
+
+    for (uint32_t i = 0; i < ENDS * 5; i++) {
+        pthread_barrier_wait(&match.begin);
+        dawdle(i);
+        hitter->settled += vv_entity_end_ref(match.ref, &exit);
+        pthread_barrier_wait(&match.end);
+    }
+    return NULL;
+}
+
+/* Either the bare one ended, then there is no successor; or the successor is
+ * what ends. */
+static void an_end_meets_the_bare_one_or_its_successor(void)
+{
+    struct hitter hitter = {0};
+    struct vv_entity *ground = subject_new(0, 1, NULL);
+    pthread_t thread;
+    uint32_t told = 0;
+
+    pthread_barrier_init(&match.begin, NULL, 2);
+    pthread_barrier_init(&match.end, NULL, 2);
+    pthread_create(&thread, NULL, end_by_reference, &hitter);
+    for (uint32_t i = 0; i < ENDS * 5; i++) {
+        struct vv_entity *successor = subject_new_unbound(0, 1);
+        struct vv_entity *bare;
+        struct patron patron;
+        bool bound;
+
+        patron_init(&patron);
+        bare = subject_new(VV_ENTITY_DEAF, 0, &patron);
+        match.ref = bare->ref;
+        pthread_barrier_wait(&match.begin);
+        dawdle(i + 500);
+        bound = vv_entity_bind(successor, match.ref);
+        pthread_barrier_wait(&match.end);
+        if (bound) {
+            (void)subject_end(successor, VIVERO_EXIT_NORMAL);
+        } else {
+            successor->ops->free(successor);
+            vv_entity_release(bare);
+        }
+        told += patron.ended;
+    }
+    pthread_join(thread, NULL);
+    pthread_barrier_destroy(&match.begin);
+    pthread_barrier_destroy(&match.end);
+
+    CU_ASSERT_EQUAL(hitter.settled, ENDS * 5);
+    CU_ASSERT_EQUAL(told, ENDS * 5);
+    CU_ASSERT(subject_end(ground, VIVERO_EXIT_NORMAL));
+}
+
 SUITE_MAIN(
     "entity_threads", set_up, tear_down,
     TEST(all_arrives_in_order_at_one_that_sleeps),
@@ -616,4 +817,8 @@ SUITE_MAIN(
     TEST(one_that_rests_uses_no_processor),
     TEST(a_call_is_answered_or_settled_or_refused_when_its_receiver_ends),
     TEST(in_a_storm_of_ties_each_monitor_tells_exactly_once),
-    TEST(the_runtime_comes_and_goes_under_stale_references))
+    TEST(the_runtime_comes_and_goes_under_stale_references),
+    TEST(a_timer_is_cancelled_while_the_last_entity_goes),
+    TEST(one_declared_dead_in_its_sleep_wakes),
+    TEST(the_slot_of_one_declared_dead_is_its_own_until_it_is_released),
+    TEST(an_end_meets_the_bare_one_or_its_successor))
