@@ -138,6 +138,8 @@ void vv_entity_set_here(struct vv_entity *entity);
 bool vv_entity_is_below(struct vivero_ref ref, struct vivero_ref ancestor);
 bool vv_entity_is_above_here(struct vivero_ref ref);
 
+/* Whether a signal or a request that ends it waits. */
+bool vv_entity_is_asked_to_end(struct vv_entity *entity);
 /* Whether exits are messages to it. */
 bool vv_entity_traps(struct vv_entity *entity);
 /* Let messages stay in its inbox, or have them taken again. */
@@ -223,6 +225,7 @@ struct vv_request {
     int kind;              /* the receiver's own numbering */
     int result;
     struct vivero_exit exit; /* when result is DOWN */
+    bool ends;               /* it asks for the end */
     size_t size;             /* of the whole */
     void (*fini)(struct vv_request *request); /* NULL: nothing to undo */
 };

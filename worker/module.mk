@@ -20,6 +20,7 @@ worker_libworker_la_SOURCES = \
 	%D%/single_control.c \
 	%D%/single_start.c \
 	%D%/single_step.c \
+	%D%/single_watch.c \
 	%D%/spawn.c \
 	%D%/worker.c %D%/worker.h
 
