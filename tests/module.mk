@@ -23,7 +23,11 @@ test_programs = \
 	tests/unit/test_entity \
 	tests/unit/test_entity_calls \
 	tests/unit/test_entity_life \
+	tests/unit/test_entity_links \
 	tests/unit/test_entity_names \
+	tests/unit/test_entity_owners \
+	tests/unit/test_entity_races \
+	tests/unit/test_entity_runtime \
 	tests/unit/test_entity_signals \
 	tests/unit/test_entity_threads \
 	tests/unit/test_entity_ties \
@@ -98,7 +102,11 @@ tests_unit_test_envelope_LDADD = $(test_lib) $(mailbox_libs) $(test_libs)
 tests_unit_test_entity_LDADD = $(test_lib) $(entity_libs) $(test_libs)
 tests_unit_test_entity_calls_LDADD = $(test_lib) $(entity_libs) $(test_libs)
 tests_unit_test_entity_life_LDADD = $(test_lib) $(entity_libs) $(test_libs)
+tests_unit_test_entity_links_LDADD = $(test_lib) $(entity_libs) $(test_libs)
 tests_unit_test_entity_names_LDADD = $(test_lib) $(entity_libs) $(test_libs)
+tests_unit_test_entity_owners_LDADD = $(test_lib) $(entity_libs) $(test_libs)
+tests_unit_test_entity_races_LDADD = $(test_lib) $(entity_libs) $(test_libs)
+tests_unit_test_entity_runtime_LDADD = $(test_lib) $(entity_libs) $(test_libs)
 tests_unit_test_entity_signals_LDADD = $(test_lib) $(entity_libs) $(test_libs)
 tests_unit_test_entity_threads_LDADD = $(test_lib) $(entity_libs) $(test_libs)
 tests_unit_test_entity_ties_LDADD = $(test_lib) $(entity_libs) $(test_libs)
@@ -121,7 +129,11 @@ subject = %D%/unit/subject.c %D%/unit/subject.h
 tests_unit_test_entity_SOURCES = %D%/unit/test_entity.c $(subject)
 tests_unit_test_entity_calls_SOURCES = %D%/unit/test_entity_calls.c $(subject)
 tests_unit_test_entity_life_SOURCES = %D%/unit/test_entity_life.c $(subject)
+tests_unit_test_entity_links_SOURCES = %D%/unit/test_entity_links.c $(subject)
 tests_unit_test_entity_names_SOURCES = %D%/unit/test_entity_names.c $(subject)
+tests_unit_test_entity_owners_SOURCES = %D%/unit/test_entity_owners.c $(subject)
+tests_unit_test_entity_races_SOURCES = %D%/unit/test_entity_races.c $(subject)
+tests_unit_test_entity_runtime_SOURCES = %D%/unit/test_entity_runtime.c $(subject)
 tests_unit_test_entity_signals_SOURCES = %D%/unit/test_entity_signals.c $(subject)
 tests_unit_test_entity_threads_SOURCES = %D%/unit/test_entity_threads.c $(subject)
 tests_unit_test_entity_ties_SOURCES = %D%/unit/test_entity_ties.c $(subject)
