@@ -58,7 +58,8 @@ bool vv_entities_exist(void)
     return atomic_load_explicit(&count, memory_order_relaxed) > 0;
 }
 
-static int retain_runtime(void)
+/* The parts before the count and after it, so that whoever is counted has them. */
+static int retain_parts(void)
 {
     int error;
 
@@ -69,21 +70,54 @@ static int retain_runtime(void)
         return error;
     }
     vv_fork_watch();
-    /* relaxed: only the last one's decrement decides anything. */
-    atomic_fetch_add_explicit(&count, 1, memory_order_relaxed);
     return VIVERO_OK;
 }
 
-static void release_runtime(void)
+static void release_parts(void)
+{
+    vv_fork_unwatch();
+    vv_reply_release();
+    vv_memory_release();
+}
+
+static int retain_runtime(void)
+{
+    int error = retain_parts();
+
+    if (error == VIVERO_OK) {
+        /* relaxed: only the last one's decrement decides anything. */
+        atomic_fetch_add_explicit(&count, 1, memory_order_relaxed);
+    }
+    return error;
+}
+
+bool vv_runtime_share(void)
+{
+    /* relaxed: only a guess for the exchange below. */
+    uint32_t sharers = atomic_load_explicit(&count, memory_order_relaxed);
+
+    if (sharers == 0 || retain_parts() != VIVERO_OK) {
+        return false;
+    }
+    /* relaxed: as in retain_runtime(). */
+    while (sharers > 0 && !atomic_compare_exchange_weak_explicit(
+                              &count, &sharers, sharers + 1,
+                              memory_order_relaxed, memory_order_relaxed)) {
+    }
+    if (sharers == 0) {
+        release_parts();
+    }
+    return sharers > 0;
+}
+
+void vv_runtime_unshare(void)
 {
     /* sync(entity.count): the last one sees what the others did. */
     if (atomic_fetch_sub_explicit(&count, 1, memory_order_acq_rel) == 1) {
         vv_errands_end();
         vv_ties_free_all();
     }
-    vv_fork_unwatch();
-    vv_reply_release();
-    vv_memory_release();
+    release_parts();
 }
 
 /* ---- Finding ---------------------------------------------------------------- */
@@ -96,8 +130,7 @@ bool vv_entity_is_ending_locked(const struct vv_entity *entity)
 /* The slot of a reference, locked; NULL: it names nothing. */
 static struct vv_slot *lock_slot(struct vivero_ref ref)
 {
-    struct vv_slot *slot =
-        ref.generation != 0 ? vv_slot_find(ref.slot) : NULL;
+    struct vv_slot *slot = ref.generation != 0 ? vv_slot_find(ref.slot) : NULL;
 
     if (slot == NULL) {
         return NULL;
@@ -149,16 +182,21 @@ void vv_entity_release(struct vv_entity *entity)
 {
     struct vv_slot *slot = entity->slot;
     bool last;
+    bool has_slot;
 
     vv_mutex_lock(&slot->lock);
     VV_ASSERT(entity->references > 0);
     last = --entity->references == 0;
+    has_slot = (entity->flags & VV_ENTITY_REPLACED) == 0;
     vv_mutex_unlock(&slot->lock);
-    if (last) {
-        entity->ops->free(entity);
-        vv_slot_free(slot);
-        release_runtime();
+    if (!last) {
+        return;
     }
+    entity->ops->free(entity);
+    if (has_slot) {
+        vv_slot_free(slot);
+    }
+    vv_runtime_unshare();
 }
 
 struct vv_entity *vv_entity_here(void)
@@ -212,7 +250,7 @@ int vv_entity_reserve(struct vivero_ref *ref)
     }
     error = vv_slot_take(&slot);
     if (error != VIVERO_OK) {
-        release_runtime();
+        vv_runtime_unshare();
         return error;
     }
     vv_mutex_lock(&slot->lock);
@@ -227,8 +265,7 @@ static void retire_slot(struct vv_slot *slot)
 {
     vv_mutex_assert_held(&slot->lock);
     slot->entity = NULL;
-    slot->generation =
-        slot->generation < UINT32_MAX ? slot->generation + 1 : 1;
+    slot->generation = slot->generation < UINT32_MAX ? slot->generation + 1 : 1;
 }
 
 void vv_entity_unreserve(struct vivero_ref ref)
@@ -240,16 +277,40 @@ void vv_entity_unreserve(struct vivero_ref ref)
         retire_slot(slot);
         vv_mutex_unlock(&slot->lock);
         vv_slot_free(slot);
-        release_runtime();
+        vv_runtime_unshare();
     }
 }
 
-/* Its successor takes over its share of the runtime. Nobody else has a
- * reference: it was never shown. */
-static void free_replaced(struct vv_entity *bare)
+/* What the bare one had is its successor's, and the slot, too. Somebody may have
+ * a reference to the bare one: for him it has ended. */
+static void replace_locked(struct vv_entity *bare, struct vv_entity *entity)
 {
-    VV_ASSERT(bare->references == 1);
-    bare->ops->free(bare);
+    entity->owner = bare->owner;
+    entity->parent = bare->parent;
+    entity->flags |= bare->flags & (VV_ENTITY_TOLD | VV_ENTITY_POKED);
+    entity->queued = bare->queued;
+    entity->first = bare->first;
+    entity->last = bare->last;
+    entity->requests = bare->requests;
+    entity->verdict = bare->verdict;
+    entity->watches = bare->watches;
+    bare->flags |= VV_ENTITY_ENDING | VV_ENTITY_REPLACED;
+    bare->queued = 0;
+    bare->first = NULL;
+    bare->requests = NULL;
+    bare->verdict = NULL;
+    bare->watches = NULL;
+}
+
+static void release_replaced(struct vv_entity *bare)
+{
+    /* Each has a share of its own of the runtime; with the bare one's at hand
+     * there is another. */
+    int error = retain_runtime();
+
+    VV_ASSERT(error == VIVERO_OK);
+    (void)error;
+    vv_entity_release(bare);
 }
 
 bool vv_entity_bind(struct vv_entity *entity, struct vivero_ref ref)
@@ -269,16 +330,14 @@ bool vv_entity_bind(struct vv_entity *entity, struct vivero_ref ref)
     entity->ref = ref;
     entity->references = 1;
     if (bare != NULL) {
-        entity->owner = bare->owner;
-        entity->parent = bare->parent;
-        bare->flags |= VV_ENTITY_ENDING;
+        replace_locked(bare, entity);
     }
     slot->entity = entity;
     /* relaxed: its thread begins after this. */
     atomic_store_explicit(&slot->park, AWAKE, memory_order_relaxed);
     vv_mutex_unlock(&slot->lock);
     if (bare != NULL) {
-        free_replaced(bare);
+        release_replaced(bare);
     }
     return true;
 }
@@ -379,8 +438,8 @@ static bool look_before_sleep(struct vv_entity *entity)
     bool something;
 
     vv_mutex_lock(&entity->slot->lock);
-    something =
-        vv_entity_has_mail_locked(entity) || (entity->flags & VV_ENTITY_POKED) != 0;
+    something = vv_entity_has_mail_locked(entity) ||
+                (entity->flags & VV_ENTITY_POKED) != 0;
     entity->flags &= ~(uint32_t)VV_ENTITY_POKED;
     /* relaxed: guarded by the lock until the next line of whoever wakes. */
     atomic_store_explicit(&entity->slot->park, something ? AWAKE : LOOKING,
@@ -430,9 +489,8 @@ bool vv_entity_rest(struct vv_entity *entity, const struct vv_spin *spin,
 void vv_entity_suspend(struct vv_entity *entity, bool suspended)
 {
     vv_mutex_lock(&entity->slot->lock);
-    entity->flags = suspended
-                        ? entity->flags | VV_ENTITY_SUSPENDED
-                        : entity->flags & ~(uint32_t)VV_ENTITY_SUSPENDED;
+    entity->flags = suspended ? entity->flags | VV_ENTITY_SUSPENDED
+                              : entity->flags & ~(uint32_t)VV_ENTITY_SUSPENDED;
     vv_entity_poke_locked(entity);
     vv_mutex_unlock(&entity->slot->lock);
 }
@@ -508,7 +566,8 @@ int vv_entity_wait_for_room(struct vv_entity *entity, int64_t deadline_ns)
     bool gone;
 
     if (!begin_room_wait(entity, &sequence)) {
-        in_time = vv_park(&slot->room, sequence, deadline_ns);
+        in_time =
+            vv_here_park(&slot->room, sequence, deadline_ns) == VV_WAKE_CALLED;
         vv_mutex_lock(&slot->lock);
         slot->room_waiters--;
         vv_mutex_unlock(&slot->lock);
@@ -526,9 +585,8 @@ int vv_entity_wait_for_room(struct vv_entity *entity, int64_t deadline_ns)
 static bool offer_room_locked(struct vv_slot *slot,
                               const struct vv_entity *entity)
 {
-    if (slot->room_waiters == 0 ||
-        (!vv_entity_is_ending_locked(entity) &&
-         used_locked(entity) > entity->depth / 2)) {
+    if (slot->room_waiters == 0 || (!vv_entity_is_ending_locked(entity) &&
+                                    used_locked(entity) > entity->depth / 2)) {
         return false;
     }
     /* relaxed: the lock orders it; the word is only slept on. */
@@ -545,9 +603,8 @@ struct vv_credit *vv_entity_credit(struct vv_entity *entity)
  * then the burial has been counted and this makes up for it. */
 static void give_credit(struct vv_credit *credit, enum vv_settled how)
 {
-    struct vv_slot *slot =
-        (struct vv_slot *)((unsigned char *)credit -
-                           offsetof(struct vv_slot, credit));
+    struct vv_slot *slot = (struct vv_slot *)((unsigned char *)credit -
+                                              offsetof(struct vv_slot, credit));
     bool wake;
 
     (void)how;
@@ -594,8 +651,8 @@ static bool begin(struct vv_slot *slot, struct vv_envelope *envelope)
         return false;
     }
     if (message->reply->deadline_ns <= vv_clock_coarse()) {
-        vv_reply_settle(message->reply, message->generation,
-                        VIVERO_E_TIMED_OUT, NULL, NULL);
+        vv_reply_settle(message->reply, message->generation, VIVERO_E_TIMED_OUT,
+                        NULL, NULL);
         return false;
     }
     return true;
@@ -656,10 +713,12 @@ vv_entity_take_if(struct vv_entity *entity,
                   bool (*matches)(const struct vv_envelope *, const void *),
                   const void *ctx)
 {
+    struct vv_slot *slot = entity->slot;
     struct vv_envelope *found = NULL;
     struct vv_envelope *before = NULL;
+    bool room;
 
-    vv_mutex_lock(&entity->slot->lock);
+    vv_mutex_lock(&slot->lock);
     for (struct vv_envelope *at = entity->first; at != NULL && found == NULL;
          at = at->next) {
         if (!matches(at, ctx)) {
@@ -677,7 +736,11 @@ vv_entity_take_if(struct vv_entity *entity,
         }
         entity->queued -= at->reserved ? 0 : 1;
     }
-    vv_mutex_unlock(&entity->slot->lock);
+    room = found != NULL && offer_room_locked(slot, entity);
+    vv_mutex_unlock(&slot->lock);
+    if (room) {
+        vv_unpark(&slot->room, VV_UNPARK_ALL);
+    }
     return found;
 }
 
@@ -693,15 +756,21 @@ static void discard(struct vv_slot *slot, struct vv_envelope *envelope,
     vv_envelope_free(envelope);
 }
 
-static bool counts(const struct vv_envelope *envelope, const void *ctx)
+/* A tombstone has given its room back already. */
+static bool holds_room(const struct vv_envelope *envelope, const void *ctx)
 {
+    const struct vv_reply *reply = envelope->kind == VV_ENVELOPE_OPERATION
+                                       ? envelope->message.reply
+                                       : NULL;
+
     (void)ctx;
-    return !envelope->reserved;
+    return !envelope->reserved &&
+           (reply == NULL || !vv_reply_is_tombstone(reply));
 }
 
 void vv_entity_drop_oldest(struct vv_entity *entity)
 {
-    struct vv_envelope *oldest = vv_entity_take_if(entity, counts, NULL);
+    struct vv_envelope *oldest = vv_entity_take_if(entity, holds_room, NULL);
 
     if (oldest != NULL) {
         discard(entity->slot, oldest, VIVERO_E_FULL, NULL);
@@ -726,8 +795,8 @@ static bool begin_end(struct vv_entity *entity, struct remains *remains)
     if (first) {
         entity->flags |= VV_ENTITY_ENDING;
         wake = rouse_locked(entity); /* its thread may not know of it */
-        *remains = (struct remains){entity->first, entity->requests,
-                                    entity->verdict};
+        *remains =
+            (struct remains){entity->first, entity->requests, entity->verdict};
         entity->first = NULL;
         entity->requests = NULL;
         entity->verdict = NULL;
@@ -776,29 +845,35 @@ static void finish_end(struct vv_entity *entity, const struct vivero_exit *exit)
     }
 }
 
-bool vv_entity_end(struct vv_entity *entity, const struct vivero_exit *exit)
+bool vv_entity_end(struct vv_entity *entity, const struct vivero_exit *reason)
 {
+    struct vivero_exit exit = *reason;
     struct remains remains;
 
     if (!begin_end(entity, &remains)) {
         return false;
     }
+    /* It is no signal any more, which would be one to those linked. */
+    if (exit.kind == VIVERO_EXIT_KILL) {
+        exit.kind = VIVERO_EXIT_KILLED;
+    }
     vv_name_forget(entity);
-    settle_remains(entity->slot, &remains, exit);
-    vv_ties_fire(entity, exit);
-    finish_end(entity, exit);
+    settle_remains(entity->slot, &remains, &exit);
+    vv_ties_fire(entity, &exit);
+    finish_end(entity, &exit);
     return true;
 }
 
+/* A bare one may be replaced between the look and the end. */
 bool vv_entity_end_ref(struct vivero_ref ref, const struct vivero_exit *exit)
 {
     struct vv_entity *entity = vv_entity_retain(ref);
-    bool ended;
+    bool ended = false;
 
-    if (entity == NULL) {
-        return false;
+    while (entity != NULL && !ended) {
+        ended = vv_entity_end(entity, exit);
+        vv_entity_release(entity);
+        entity = ended ? NULL : vv_entity_retain(ref);
     }
-    ended = vv_entity_end(entity, exit);
-    vv_entity_release(entity);
     return ended;
 }

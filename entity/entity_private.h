@@ -35,6 +35,10 @@ struct vv_slot *vv_slot_find(uint32_t index);
 
 /* ---- entity.c ---- */
 
+/* Keep reply slots, envelopes and ties for a while, without an entity. False:
+ * they are gone, or about to go. */
+bool vv_runtime_share(void);
+void vv_runtime_unshare(void);
 /* Whether there is any, or a reference to one that was. */
 bool vv_entities_exist(void);
 /* Whether its end has begun. */

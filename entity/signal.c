@@ -47,6 +47,7 @@ struct vv_envelope *vv_entity_signal_locked(struct vv_entity *to,
     bool kills = note->exit.kind == VIVERO_EXIT_KILL;
     struct vv_envelope *unused = note;
 
+    note->reserved = true;
     if (effect == TELLS) {
         vv_entity_append_locked(to, note);
         unused = NULL;

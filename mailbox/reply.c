@@ -438,22 +438,23 @@ static bool give_up(struct vv_reply *reply, bool *expired)
     }
 }
 
-static void sleep_until_answered(struct vv_reply *reply)
+static enum vv_wake sleep_until_answered(struct vv_reply *reply)
 {
     uint32_t word = load_word(reply);
+    enum vv_wake wake = VV_WAKE_CALLED;
 
-    while (state_of(word) != DONE && state_of(word) != CUT) {
+    while (wake == VV_WAKE_CALLED && state_of(word) != DONE &&
+           state_of(word) != CUT) {
         if ((word & PARKED) == 0) {
             if (!step(reply, &word, word | PARKED)) {
                 continue;
             }
             word |= PARKED;
         }
-        if (!vv_park(&reply->word, word, reply->deadline_ns)) {
-            return;
-        }
+        wake = vv_here_park(&reply->word, word, reply->deadline_ns);
         word = load_word(reply);
     }
+    return wake;
 }
 
 int vv_reply_read(const struct vv_reply *reply, void *out)
@@ -490,9 +491,11 @@ int vv_reply_wait(struct vv_reply *reply, const struct vv_spin *spin, void *out,
 {
     *expired = false;
     if (!vv_spin_until(spin, is_answered, reply)) {
-        sleep_until_answered(reply);
+        enum vv_wake wake = sleep_until_answered(reply);
+
         if (!is_answered(reply) && give_up(reply, expired)) {
-            return VIVERO_E_TIMED_OUT;
+            return wake == VV_WAKE_REFUSED ? VIVERO_E_DEADLOCK
+                                           : VIVERO_E_TIMED_OUT;
         }
     }
     return collect(reply, out);

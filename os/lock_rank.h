@@ -13,6 +13,7 @@ enum vv_lock_rank {
     VV_RANK_NAMES,      /* which entity has which name */
     VV_RANK_TIES,       /* links and monitors, process-wide */
     VV_RANK_ERRANDS,    /* messages that wait for their time */
+    VV_RANK_WATCH,      /* which workers are looked at for how long they run */
     VV_RANK_ENTITY,     /* one entity: its inbox, its end */
     VV_RANK_CARRIERS,   /* the ready queue of shared carriers */
     VV_RANK_SUPERVISOR, /* a supervisor's inbox */

@@ -21,12 +21,14 @@ worker_libworker_la_SOURCES = \
 	%D%/single_control.c \
 	%D%/single_start.c \
 	%D%/single_step.c \
+	%D%/single_watch.c \
 	%D%/spawn.c \
 	%D%/worker.c %D%/worker.h
 
 viveroinclude_HEADERS += \
 	include/vivero/worker.h \
 	include/vivero/worker_carriers.h \
+	include/vivero/worker_define.h \
 	include/vivero/worker_defer.h \
 	include/vivero/worker_single.h \
 	include/vivero/worker_spawn.h

@@ -118,16 +118,10 @@ static int attach_reply(struct sending *sending, uint32_t out_size,
 static int make_room(struct sending *sending)
 {
     struct vv_entity *entity = &sending->to->entity;
-    int error;
 
     switch (sending->policy) {
     case VIVERO_FULL_WAIT:
-        if (!vv_carriers_begin_wait()) {
-            return VIVERO_E_DEADLOCK;
-        }
-        error = vv_entity_wait_for_room(entity, sending->deadline_ns);
-        vv_carriers_end_wait();
-        return error;
+        return vv_entity_wait_for_room(entity, sending->deadline_ns);
     case VIVERO_FULL_DROP_OLDEST:
         vv_entity_drop_oldest(entity);
         return VIVERO_OK;
@@ -199,19 +193,14 @@ static bool may_wait(struct sending *sending, struct vivero_entity *worker)
 static int await(struct sending *sending, void *out)
 {
     bool expired;
-    int result;
+    int result = put(sending);
 
-    if (!vv_carriers_begin_wait()) {
-        return VIVERO_E_DEADLOCK;
-    }
-    result = put(sending);
     if (result == VIVERO_OK) {
         sending->envelope = NULL;
         result =
             vv_reply_wait(sending->reply, &sending->to->spin, out, &expired);
         sending->reply = NULL;
     }
-    vv_carriers_end_wait();
     return result;
 }
 

@@ -139,6 +139,13 @@ void vv_worker_count(_Atomic uint64_t *counter);
 const void *vv_worker_arguments(const struct vivero_entity *worker);
 void vv_worker_set_lost_thread(struct vivero_entity *worker, bool lost);
 
+/* ---- single_control.c: of a worker on its own; false for a pool's ---- */
+
+/* It was declared dead, and may not act any more. Its thread only. */
+bool vv_single_is_given_up(const struct vivero_entity *worker);
+/* That, or it was asked to stop, or a signal will end it. Its thread only. */
+bool vv_single_is_asked_to_end(const struct vivero_entity *worker);
+
 /* ---- commit.c: VIVERO_STATE_COMMIT ---- */
 
 /* Whether the next incarnation goes on with a value of an earlier one. */

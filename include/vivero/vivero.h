@@ -21,6 +21,7 @@
 #include <vivero/worker.h>
 #include <vivero/worker_defer.h>
 #include <vivero/worker_carriers.h>
+#include <vivero/worker_define.h>
 #include <vivero/worker_single.h>
 #include <vivero/worker_spawn.h>
 
