@@ -7,6 +7,7 @@ worker_libworker_la_SOURCES = \
 	%D%/carrier.c \
 	%D%/commit.c \
 	%D%/defer.c \
+	%D%/fault.c %D%/fault.h \
 	%D%/fence.c \
 	%D%/retry.c \
 	%D%/ticket.h \

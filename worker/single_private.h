@@ -48,7 +48,8 @@ struct vv_single {
     struct vv_entity entity;
     /* fixed at start */
     enum vv_single_kind kind;
-    struct vivero_worker_options options; /* its strings and argument are ours */
+    struct vivero_worker_options
+        options; /* its strings and argument are ours */
     struct vv_worker_spec spec;
     struct vv_spin spin;
     char label[64];
@@ -92,7 +93,7 @@ struct vv_single {
     int64_t idle_deadline_ns;
     struct vv_timer idle_timer; /* on carriers */
     struct vivero_exit exit;
-    struct vv_request *stop; /* answered when all is over */
+    struct vv_request *stop;  /* answered when all is over */
     struct vv_envelope *held; /* what info points into */
     struct vivero_info info;
     struct vv_dictionary_entry *dictionary;
