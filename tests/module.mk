@@ -151,6 +151,7 @@ test_scripts = \
 	%D%/tools/check_layers.sh \
 	%D%/tools/check_symbols.sh \
 	%D%/tools/check_sync.sh \
+	%D%/tools/man_examples.sh \
 	%D%/tools/run_test.sh
 
 # What tests share.
