@@ -3,7 +3,13 @@
 modules += supervisor/libsupervisor.la
 supervisor_libs = supervisor/libsupervisor.la $(mailbox_libs)
 supervisor_libsupervisor_la_SOURCES = \
+	%D%/backoff.c \
+	%D%/budget.c %D%/budget.h \
+	%D%/decide_private.h \
 	%D%/decide.c %D%/decide.h \
-	%D%/supervisor.c %D%/supervisor.h
+	%D%/decide_child.c \
+	%D%/decide_group.c \
+	%D%/due.c %D%/due.h \
+	%D%/loop.c %D%/loop.h
 
 EXTRA_DIST += %D%/module.mk

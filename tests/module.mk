@@ -15,7 +15,10 @@ test_programs = \
 	tests/unit/test_decide \
 	tests/unit/test_decide_budget \
 	tests/unit/test_decide_table \
+	tests/unit/test_decide_rows \
+	tests/unit/test_decide_trees \
 	tests/unit/test_decide_walk \
+	tests/unit/test_due \
 	tests/unit/test_mailbox \
 	tests/unit/test_mailbox_boxes \
 	tests/unit/test_mailbox_ends \
@@ -27,7 +30,7 @@ test_programs = \
 	tests/unit/test_reply \
 	tests/unit/test_reply_debts \
 	tests/unit/test_reply_race \
-	tests/unit/test_supervisor \
+	tests/unit/test_loop \
 	tests/unit/test_wait \
 	tests/integration/test_define \
 	tests/integration/test_define_short \
@@ -67,6 +70,9 @@ tests_unit_test_decide_LDADD = $(test_lib) $(supervisor_libs) $(test_libs)
 tests_unit_test_decide_budget_LDADD = $(test_lib) $(supervisor_libs) $(test_libs)
 tests_unit_test_decide_table_LDADD = $(test_lib) $(supervisor_libs) $(test_libs)
 tests_unit_test_decide_walk_LDADD = $(test_lib) $(supervisor_libs) $(test_libs)
+tests_unit_test_decide_rows_LDADD = $(test_lib) $(supervisor_libs) $(test_libs)
+tests_unit_test_decide_trees_LDADD = $(test_lib) $(supervisor_libs) $(test_libs)
+tests_unit_test_due_LDADD = $(test_lib) $(supervisor_libs) $(test_libs)
 tests_unit_test_mailbox_LDADD = $(test_lib) $(mailbox_libs) $(test_libs)
 tests_unit_test_mailbox_boxes_LDADD = $(test_lib) $(mailbox_libs) $(test_libs)
 tests_unit_test_mailbox_ends_LDADD = $(test_lib) $(mailbox_libs) $(test_libs)
@@ -75,7 +81,7 @@ tests_unit_test_mailbox_walks_LDADD = $(test_lib) $(mailbox_libs) $(test_libs)
 tests_unit_test_reply_LDADD = $(test_lib) $(mailbox_libs) $(test_libs)
 tests_unit_test_reply_debts_LDADD = $(test_lib) $(mailbox_libs) $(test_libs)
 tests_unit_test_reply_race_LDADD = $(test_lib) $(mailbox_libs) $(test_libs)
-tests_unit_test_supervisor_LDADD = $(test_lib) $(supervisor_libs) $(test_libs)
+tests_unit_test_loop_LDADD = $(test_lib) $(supervisor_libs) $(test_libs)
 tests_unit_test_wait_LDADD = $(test_lib) $(mailbox_libs) $(test_libs)
 
 tests_abi_test_abi_SOURCES = %D%/abi/test_abi.c %D%/abi/options_0_1.h
@@ -119,7 +125,7 @@ TESTS += $(test_programs)
 endif
 TESTS += $(test_scripts)
 
-EXTRA_DIST += %D%/module.mk $(test_scripts) $(farm_scripts) \
+EXTRA_DIST += %D%/module.mk %D%/unit/decide_kit.h $(test_scripts) $(farm_scripts) \
 	%D%/install/CMakeLists.txt %D%/install/consumer.c
 
 TEST_EXTENSIONS = .sh .expected
