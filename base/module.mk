@@ -18,6 +18,8 @@ viveroinclude_HEADERS += \
 	include/vivero/log.h \
 	include/vivero/memory.h \
 	include/vivero/operation.h \
+	include/vivero/ref.h \
+	include/vivero/send.h \
 	include/vivero/time.h \
 	include/vivero/vivero.h
 

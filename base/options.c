@@ -2,11 +2,14 @@
 #include "base/options.h"
 
 #include <vivero/error.h>
+#include <vivero/send.h>
 
 #include "base/check.h"
 
 #include <stdbool.h>
 #include <string.h>
+
+VV_NO_TAIL_PADDING(struct vivero_send, message);
 
 static bool all_zero(const unsigned char *bytes, size_t size)
 {
@@ -38,4 +41,10 @@ int vv_options_copy(void *to, size_t to_size, const void *from)
     }
     memcpy(to, &to_size, sizeof(to_size));
     return VIVERO_OK;
+}
+
+void vivero_send_init(struct vivero_send *send)
+{
+    memset(send, 0, sizeof(*send));
+    send->size = sizeof(*send);
 }

@@ -8,24 +8,16 @@
 #include "mailbox/idle.h"
 #include "mailbox/mailbox.h"
 #include "mailbox/spin.h"
+#include "mailbox/wait.h"
 
 #include <stdatomic.h>
 #include <stdbool.h>
 #include <stdint.h>
 
-#define VV_ANY_SEAT UINT32_MAX
 #define VV_SEATS_MAX 4096u
 
 struct vivero_entity;
 struct vv_crew;
-
-/* What a worker waits for while it is in a call. Guarded by the waits mutex. */
-struct vv_wait {
-    struct vv_crew *crew;   /* NULL: it does not wait */
-    uint32_t index;         /* of the seat, or VV_ANY_SEAT */
-    struct vv_reply *reply; /* NULL: nothing but that seat can end the wait */
-    uint32_t generation;    /* of reply */
-};
 
 struct vv_seat {
     /* fixed once the seat is taken */
@@ -45,12 +37,7 @@ struct vv_seat {
     uint32_t fruitless; /* rests in a row that ended at once */
     uint32_t casts;     /* taken in a row since the last rest */
     bool searching;
-    /* guarded by the waits mutex */
-    struct vv_wait wait;
-    uint64_t visited;
-    struct vv_seat *walk_next;
-    bool absent;  /* its worker has ended for good */
-    bool leaving; /* it takes only what is addressed to it */
+    struct vv_waiter waiter;
 };
 
 struct vv_crew {
@@ -178,18 +165,5 @@ void vv_crew_poke_quiet(struct vv_crew *crew);
 uint64_t vv_crew_accepted(const struct vv_crew *crew);
 uint64_t vv_crew_settled(const struct vv_crew *crew, enum vv_settled how);
 uint64_t vv_crew_finished_count(const struct vv_seat *seat);
-
-/* ---- Who waits for whom ---------------------------------------------------------- */
-
-/* The calling worker, at seat, is about to wait for an answer from crew (from
- * its seat index, or any). False: it would wait for ever. */
-bool vv_wait_begin(struct vv_seat *seat, struct vv_crew *crew, uint32_t index,
-                   struct vv_reply *reply);
-/* The calling worker runs another one's handler on its own thread. */
-void vv_wait_for_seat(struct vv_seat *seat, const struct vv_seat *other);
-void vv_wait_end(struct vv_seat *seat);
-/* A seat's worker ended for good or came back; retires or stays. */
-void vv_wait_set_absent(struct vv_seat *seat, bool absent);
-void vv_wait_set_leaving(struct vv_seat *seat, bool leaving);
 
 #endif

@@ -12,6 +12,7 @@
  * Rejected. A reference count per object: two contended writes per message. */
 #include "mailbox/here.h"
 
+#include "mailbox/envelope.h"
 #include "mailbox/reply.h"
 #include "os/mutex.h"
 #include "os/thread.h"
@@ -60,6 +61,10 @@ static void thread_ends(void *ctx)
 {
     struct vv_here *here = ctx;
 
+    if (here->on_end != NULL) {
+        here->on_end();
+    }
+    vv_envelope_cache_flush(here);
     vv_reply_cache_flush(here);
     vv_mutex_lock(&list_lock);
     if (is_listed(here)) {

@@ -8,6 +8,8 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+struct vv_entity;
+struct vv_envelope;
 struct vv_reply;
 struct vivero_entity;
 
@@ -21,6 +23,11 @@ struct vv_here {
     struct vv_reply *replies;     /* cache of free reply slots */
     uint32_t reply_count;
     uint32_t epoch;         /* of the depot the cache came from */
+    struct vv_envelope *envelopes; /* cache of free envelopes */
+    uint32_t envelope_count;
+    uint32_t envelope_epoch; /* of the depot they came from */
+    struct vv_entity *entity; /* the entity this thread runs; NULL: none */
+    void (*on_end)(void);     /* when the thread ends; NULL: nothing */
     uint32_t sticky;        /* where it put its last message */
     uint32_t spin_permille; /* how much of the allowed spinning paid off
                                       lately */

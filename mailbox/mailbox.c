@@ -51,6 +51,7 @@
 #include "os/cpu.h"
 #include "os/park.h"
 
+#include <stddef.h>
 #include <string.h>
 
 /* A producer asks for cells so far ahead of its pen: the CAS of its next message
@@ -96,6 +97,13 @@ static void touch(struct vv_cell *cells, uint32_t count)
     }
 }
 
+static void give_credit(struct vv_credit *credit, enum vv_settled how)
+{
+    vv_mailbox_credit((struct vv_mailbox *)((unsigned char *)credit -
+                                            offsetof(struct vv_mailbox, credit)),
+                      how);
+}
+
 int vv_mailbox_init(struct vv_mailbox *mailbox, uint32_t depth,
                     struct vv_space *space, struct vv_account *account)
 {
@@ -107,6 +115,7 @@ int vv_mailbox_init(struct vv_mailbox *mailbox, uint32_t depth,
     mailbox->depth = depth;
     mailbox->space = space;
     mailbox->account = account;
+    mailbox->credit.give = give_credit;
     vv_mailbox_close(mailbox);
     for (int lane = 0; lane < VV_LANE_COUNT; lane++) {
         mailbox->cells[lane] = vv_allocate(
@@ -310,7 +319,7 @@ enum vv_put vv_mailbox_put(struct vv_mailbox *mailbox, enum vv_lane lane,
 
     *done = 0;
     if (message->reply != NULL) {
-        vv_reply_set_mailbox(message->reply, mailbox);
+        vv_reply_set_credit(message->reply, &mailbox->credit);
         vv_reply_give_box(message->reply, message->box);
     }
     mark = now_mark();

@@ -23,15 +23,6 @@ enum vv_lane {
     VV_LANE_COUNT
 };
 
-/* How a message that was not handled came to its end. */
-enum vv_settled {
-    VV_SETTLED_EXPIRED,
-    VV_SETTLED_CANCELLED,
-    VV_SETTLED_DROPPED,
-    VV_SETTLED_DEAD,
-    VV_SETTLED_COUNT
-};
-
 /* Producers that found every mailbox full sleep here; shared by the siblings. */
 struct vv_space {
     VV_CACHELINE_ALIGNED _Atomic uint32_t sequence;
@@ -57,6 +48,7 @@ struct vv_mailbox {
     uint32_t shift;    /* log2 capacity */
     struct vv_space *space;
     struct vv_account *account;
+    struct vv_credit credit;
 };
 
 enum vv_put { VV_PUT_OK, VV_PUT_FULL, VV_PUT_CLOSED };

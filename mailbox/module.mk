@@ -4,6 +4,7 @@ modules += mailbox/libmailbox.la
 mailbox_libs = mailbox/libmailbox.la $(os_libs)
 mailbox_libmailbox_la_SOURCES = \
 	%D%/crew.c %D%/crew.h \
+	%D%/envelope.c %D%/envelope.h \
 	%D%/here.c %D%/here.h \
 	%D%/idle.c %D%/idle.h \
 	%D%/mailbox_private.h \
@@ -15,6 +16,6 @@ mailbox_libmailbox_la_SOURCES = \
 	%D%/reply.c %D%/reply.h \
 	%D%/reply_depot.c \
 	%D%/spin.c %D%/spin.h \
-	%D%/wait.c
+	%D%/wait.c %D%/wait.h
 
 EXTRA_DIST += %D%/module.mk

@@ -41,7 +41,6 @@
 
 #include "base/check.h"
 #include "mailbox/here.h"
-#include "mailbox/mailbox.h"
 #include "mailbox/reply_private.h"
 #include "mailbox/spin.h"
 #include "os/cpu.h"
@@ -340,7 +339,7 @@ bool vv_reply_cut(struct vv_reply *reply)
 
 bool vv_reply_cancel(struct vivero_message message)
 {
-    struct vv_mailbox *mailbox = NULL;
+    struct vv_credit *credit = NULL;
     struct vv_reply *reply;
     bool done = false;
 
@@ -350,12 +349,12 @@ bool vv_reply_cancel(struct vivero_message message)
         generation_of(load_word(reply)) == message.generation) {
         /* Read before the step: afterwards the slot may be gone. While it is
          * QUEUED under this generation it cannot change. */
-        mailbox = mailbox_of(reply);
+        credit = credit_of(reply);
         done = cut_exactly(reply, message.generation);
     }
     vv_mutex_unlock(&vv_reply_lock);
     if (done) {
-        vv_mailbox_credit(mailbox, VV_SETTLED_CANCELLED);
+        credit->give(credit, VV_SETTLED_CANCELLED);
     }
     return done;
 }
@@ -372,7 +371,7 @@ static bool is_answered(void *ctx)
 /* The deadline passed. True: this side has left the slot to the other one. */
 static bool give_up(struct vv_reply *reply, bool *expired)
 {
-    struct vv_mailbox *mailbox = mailbox_of(reply);
+    struct vv_credit *credit = credit_of(reply);
     struct vv_box *box = box_of(reply);
     uint32_t word = load_word(reply);
 
@@ -381,7 +380,7 @@ static bool give_up(struct vv_reply *reply, bool *expired)
         case QUEUED:
             if (step(reply, &word, with_state(word, DEAD))) {
                 vv_box_free(box);
-                vv_mailbox_credit(mailbox, VV_SETTLED_EXPIRED);
+                credit->give(credit, VV_SETTLED_EXPIRED);
                 *expired = true;
                 return true;
             }

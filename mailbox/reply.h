@@ -14,8 +14,22 @@
 #include <stdbool.h>
 
 struct vv_here;
-struct vv_mailbox;
 struct vv_spin;
+
+/* How a message that was not handled came to its end. */
+enum vv_settled {
+    VV_SETTLED_EXPIRED,
+    VV_SETTLED_CANCELLED,
+    VV_SETTLED_DROPPED,
+    VV_SETTLED_DEAD,
+    VV_SETTLED_COUNT
+};
+
+/* Where a message is queued, for whoever turns it into a tombstone: its room is
+ * free at once. Stays where it is for as long as there are reply slots. */
+struct vv_credit {
+    void (*give)(struct vv_credit *credit, enum vv_settled how);
+};
 
 /* Arguments that do not fit a cell. */
 struct vv_box {
@@ -38,7 +52,7 @@ struct vv_reply {
     uint32_t out_size;
     int64_t deadline_ns; /* VIVERO_FOREVER: none */
     const void *owner;
-    _Atomic(struct vv_mailbox *) mailbox; /* where it is queued: its credit */
+    _Atomic(struct vv_credit *) credit; /* where it is queued */
     _Atomic(struct vv_box *) box; /* its arguments while it is queued; whoever
                                      ends that frees or takes them */
     void *out_box;                /* answers that do not fit; NULL: in out */
@@ -65,7 +79,7 @@ struct vv_reply *vv_reply_new(uint32_t out_size, bool has_caller);
 /* Undo: the message was not queued after all. */
 void vv_reply_discard(struct vv_reply *reply);
 /* Where it is about to be queued. */
-void vv_reply_set_mailbox(struct vv_reply *reply, struct vv_mailbox *mailbox);
+void vv_reply_set_credit(struct vv_reply *reply, struct vv_credit *credit);
 /* The arguments travel in this box, which the slot owns from now on. */
 void vv_reply_give_box(struct vv_reply *reply, struct vv_box *box);
 

@@ -11,6 +11,7 @@
 #include <vivero/time.h>
 
 #include "base/check.h"
+#include "mailbox/envelope.h"
 #include "mailbox/here.h"
 #include "mailbox/reply_private.h"
 
@@ -37,16 +38,17 @@ static uint32_t current_epoch(void)
 
 int vv_reply_retain(void)
 {
-    if (!vv_here_prepare()) {
-        return VIVERO_E_LIMIT;
-    }
+    bool prepared;
+
     vv_mutex_lock(&vv_reply_lock);
-    if (retained++ == 0) {
+    prepared = vv_here_prepare();
+    if (prepared && retained++ == 0) {
         /* relaxed: as in current_epoch. */
         atomic_fetch_add_explicit(&depot_epoch, 1, memory_order_relaxed);
+        vv_envelope_depot_open();
     }
     vv_mutex_unlock(&vv_reply_lock);
-    return VIVERO_OK;
+    return prepared ? VIVERO_OK : VIVERO_E_LIMIT;
 }
 
 /* Take all chunks out, linked through their first slots; generations go on from
@@ -84,24 +86,26 @@ static void free_chunks(struct vv_reply *chunk)
     }
 }
 
+/* All that ends with the last object is taken out under the lock, so that a
+ * first object that is opened meanwhile finds a clean slate; the allocator is
+ * called after it. */
 void vv_reply_release(void)
 {
-    struct vv_reply *taken = NULL;
-    bool last;
+    struct vv_reply *replies = NULL;
+    struct vv_envelope_chunk *envelopes = NULL;
 
     vv_mutex_lock(&vv_reply_lock);
     VV_ASSERT(retained > 0);
-    last = --retained == 0;
-    if (last) {
-        taken = take_chunks_locked();
+    if (--retained == 0) {
+        replies = take_chunks_locked();
+        envelopes = vv_envelope_depot_close();
         /* relaxed: as in current_epoch. */
         atomic_fetch_add_explicit(&depot_epoch, 1, memory_order_relaxed);
-    }
-    vv_mutex_unlock(&vv_reply_lock);
-    if (last) {
-        free_chunks(taken);
         vv_here_forget_all();
     }
+    vv_mutex_unlock(&vv_reply_lock);
+    free_chunks(replies);
+    vv_envelope_free_chunks(envelopes);
 }
 
 static void add_chunk_locked(struct vv_reply *chunk)
@@ -222,16 +226,16 @@ void vv_reply_free_slot_locked(struct vv_reply *reply)
     depot = reply;
 }
 
-void vv_reply_set_mailbox(struct vv_reply *reply, struct vv_mailbox *mailbox)
+void vv_reply_set_credit(struct vv_reply *reply, struct vv_credit *credit)
 {
     /* relaxed: published with the cell; a canceller with a stale handle reads
      * it too, but does not use what it read. */
-    atomic_store_explicit(&reply->mailbox, mailbox, memory_order_relaxed);
+    atomic_store_explicit(&reply->credit, credit, memory_order_relaxed);
 }
 
 void vv_reply_give_box(struct vv_reply *reply, struct vv_box *box)
 {
-    /* relaxed: as vv_reply_set_mailbox(). */
+    /* relaxed: as vv_reply_set_credit(). */
     atomic_store_explicit(&reply->box, box, memory_order_relaxed);
 }
 
@@ -277,7 +281,7 @@ struct vv_reply *vv_reply_new(uint32_t out_size, bool has_caller)
     here->replies = reply->next;
     here->reply_count--;
     reply->owner = NULL;
-    vv_reply_set_mailbox(reply, NULL);
+    vv_reply_set_credit(reply, NULL);
     vv_reply_give_box(reply, NULL);
     reply->deadline_ns = VIVERO_FOREVER;
     reply->debts = NULL;

@@ -62,15 +62,15 @@ static inline bool step(struct vv_reply *reply, uint32_t *word, uint32_t to)
         &reply->word, word, to, memory_order_acq_rel, memory_order_acquire);
 }
 
-static inline struct vv_mailbox *mailbox_of(struct vv_reply *reply)
+static inline struct vv_credit *credit_of(struct vv_reply *reply)
 {
     /* relaxed: as above. */
-    return atomic_load_explicit(&reply->mailbox, memory_order_relaxed);
+    return atomic_load_explicit(&reply->credit, memory_order_relaxed);
 }
 
 static inline struct vv_box *box_of(struct vv_reply *reply)
 {
-    /* relaxed: as mailbox_of(). */
+    /* relaxed: as credit_of(). */
     return atomic_load_explicit(&reply->box, memory_order_relaxed);
 }
 

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /* wait: finds calls that could never be answered, before they wait.
  *
- * Model.    A worker in a call waits for one seat or for any seat of a crew. It
+ * Model.    A worker in a call waits for one worker or for any seat of a crew. It
  *           is stuck if everybody it waits for is stuck; one worker that does
  *           not wait, anywhere down the line, is enough to go on. So: walk from
  *           the wanted seats along the waits; if only waiting workers and the
@@ -14,6 +14,8 @@
  *           cycle one comes second and sees it. Calls between workers pay for
  *           it, calls from outside do not.
  * Rejected. Following the chain without a lock: both could miss the other. */
+#include "mailbox/wait.h"
+
 #include "base/check.h"
 #include "mailbox/crew.h"
 #include "os/mutex.h"
@@ -22,46 +24,64 @@ static struct vv_mutex waits = VV_MUTEX_INIT(VV_RANK_WAITS);
 /* guarded by waits */
 static uint64_t walk;
 
-/* Seats met but not yet walked from, linked through the seats themselves. */
+/* Workers met but not yet walked from, linked through themselves. */
 struct path {
-    struct vv_seat *next;
+    struct vv_waiter *next;
 };
 
-static bool is_free(const struct vv_seat *seat)
+static bool is_free(const struct vv_waiter *worker)
 {
-    return !seat->absent && (seat->wait.crew == NULL ||
-                             (seat->wait.reply != NULL &&
-                              !vv_reply_is_with_worker(seat->wait.reply,
-                                                       seat->wait.generation)));
+    return !worker->absent &&
+           (!worker->waits ||
+            (worker->wait.reply != NULL &&
+             !vv_reply_is_with_worker(worker->wait.reply,
+                                      worker->wait.generation)));
 }
 
-/* Meet the seats a wait is for. True: one of them is free. */
-static bool meet(const struct vv_wait *wait, struct path *path)
+/* Meet one worker. True: it is free. */
+static bool meet_one(struct vv_waiter *worker, struct path *path)
 {
-    uint32_t first = wait->index == VV_ANY_SEAT ? 0 : wait->index;
-    uint32_t end =
-        wait->index == VV_ANY_SEAT ? vv_crew_used(wait->crew) : wait->index + 1;
+    if (worker->visited == walk) {
+        return false;
+    }
+    if (is_free(worker)) {
+        return true;
+    }
+    worker->visited = walk;
+    if (!worker->absent) {
+        worker->walk_next = path->next;
+        path->next = worker;
+    }
+    return false;
+}
 
-    for (uint32_t i = first; i < end; i++) {
-        struct vv_seat *seat = vv_crew_seat(wait->crew, i);
+static bool meet_any(struct vv_crew *crew, struct path *path)
+{
+    uint32_t end = vv_crew_used(crew);
 
-        if (seat->visited == walk ||
-            (wait->index == VV_ANY_SEAT && seat->leaving)) {
-            continue;
-        }
-        if (is_free(seat)) {
+    for (uint32_t i = 0; i < end; i++) {
+        struct vv_waiter *worker = &vv_crew_seat(crew, i)->waiter;
+
+        if (!worker->leaving && meet_one(worker, path)) {
             return true;
-        }
-        seat->visited = walk;
-        if (!seat->absent) {
-            seat->walk_next = path->next;
-            path->next = seat;
         }
     }
     return false;
 }
 
-static bool may_end_locked(struct vv_seat *self, const struct vv_wait *wait)
+/* Meet the workers a wait is for. True: one of them is free. */
+static bool meet(const struct vv_wait *wait, struct path *path)
+{
+    if (wait->crew == NULL) {
+        return meet_one(wait->single, path);
+    }
+    if (wait->index == VV_ANY_SEAT) {
+        return meet_any(wait->crew, path);
+    }
+    return meet_one(&vv_crew_seat(wait->crew, wait->index)->waiter, path);
+}
+
+static bool may_end_locked(struct vv_waiter *self, const struct vv_wait *wait)
 {
     struct path path = {NULL};
     const struct vv_wait *from = wait;
@@ -70,59 +90,61 @@ static bool may_end_locked(struct vv_seat *self, const struct vv_wait *wait)
     walk++;
     self->visited = walk;
     for (;;) {
-        struct vv_seat *seat;
+        struct vv_waiter *worker;
 
         if (meet(from, &path)) {
             return true;
         }
-        seat = path.next;
-        if (seat == NULL) {
+        worker = path.next;
+        if (worker == NULL) {
             return false;
         }
-        path.next = seat->walk_next;
-        from = &seat->wait;
+        path.next = worker->walk_next;
+        from = &worker->wait;
     }
 }
 
-bool vv_wait_begin(struct vv_seat *seat, struct vv_crew *crew, uint32_t index,
-                   struct vv_reply *reply)
+bool vv_wait_begin(struct vv_waiter *self, const struct vv_wait *wait)
 {
-    struct vv_wait wait = {crew, index, reply, vv_reply_generation(reply)};
     bool may_end;
 
     vv_mutex_lock(&waits);
-    may_end = may_end_locked(seat, &wait);
+    may_end = may_end_locked(self, wait);
     if (may_end) {
-        seat->wait = wait;
+        self->wait = *wait;
+        self->wait.generation =
+            wait->reply != NULL ? vv_reply_generation(wait->reply) : 0;
+        self->waits = true;
     }
     vv_mutex_unlock(&waits);
     return may_end;
 }
 
-void vv_wait_for_seat(struct vv_seat *seat, const struct vv_seat *other)
+void vv_wait_for_seat(struct vv_waiter *self, const struct vv_seat *other)
 {
     vv_mutex_lock(&waits);
-    seat->wait = (struct vv_wait){other->crew, other->index, NULL, 0};
+    self->wait = (struct vv_wait){.crew = other->crew, .index = other->index};
+    self->waits = true;
     vv_mutex_unlock(&waits);
 }
 
-void vv_wait_end(struct vv_seat *seat)
+void vv_wait_end(struct vv_waiter *self)
 {
     vv_mutex_lock(&waits);
-    seat->wait.crew = NULL;
+    self->waits = false;
     vv_mutex_unlock(&waits);
 }
 
-void vv_wait_set_absent(struct vv_seat *seat, bool absent)
+void vv_wait_set_absent(struct vv_waiter *self, bool absent)
 {
     vv_mutex_lock(&waits);
-    seat->absent = absent;
+    self->absent = absent;
     vv_mutex_unlock(&waits);
 }
 
-void vv_wait_set_leaving(struct vv_seat *seat, bool leaving)
+void vv_wait_set_leaving(struct vv_waiter *self, bool leaving)
 {
     vv_mutex_lock(&waits);
-    seat->leaving = leaving;
+    self->leaving = leaving;
     vv_mutex_unlock(&waits);
 }

@@ -7,10 +7,12 @@ os_libos_la_SOURCES = \
 	%D%/cpu.h \
 	%D%/lock_rank.h \
 	%D%/mutex.h \
+	%D%/pages.h \
 	%D%/park.h \
 	%D%/thread.h \
 	%D%/posix/clock.c \
 	%D%/posix/mutex.c \
+	%D%/posix/pages.c \
 	%D%/posix/thread.c \
 	%D%/linux/cpu.c \
 	%D%/linux/park.c

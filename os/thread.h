@@ -45,6 +45,13 @@ void vv_thread_join(struct vv_thread *thread);
 void vv_thread_detach(struct vv_thread *thread);
 bool vv_thread_is_self(const struct vv_thread *thread);
 
+/* The calling thread is about to end, and whoever started it does not wait for
+ * it: the next one that says so joins it, or vv_thread_reap(). */
+void vv_thread_bequeath(void);
+/* Join what was bequeathed before. Blocks for the last instructions of threads
+ * that are ending; not while one of those may wait for the caller. */
+void vv_thread_reap(void);
+
 /* Tests make the next `count` starts fail with VIVERO_E_LIMIT after letting
  * `after` succeed; 0, 0 ends it. */
 void vv_thread_fail_starts(uint32_t after, uint32_t count);

@@ -2,7 +2,7 @@
 
 modules += pool/libpool.la
 pool_libs = pool/libpool.la worker/libworker.la supervisor/libsupervisor.la \
-	$(mailbox_libs)
+	$(entity_libs)
 pool_libpool_la_SOURCES = \
 	%D%/pool_private.h \
 	%D%/pool.c \

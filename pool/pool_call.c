@@ -187,12 +187,14 @@ int vivero_pool_broadcast(struct vivero_pool *pool,
  * answer. */
 static int begin_wait(struct vv_sending *sending)
 {
-    const struct vivero_entity *worker = sending->visit.here->worker;
+    struct vivero_entity *worker = sending->visit.here->worker;
     struct vv_pool *pool = sending->visit.pool;
 
     if (worker == NULL ||
-        vv_wait_begin(vv_worker_seat(worker), &pool->crew, sending->route.seat,
-                      sending->message.reply)) {
+        vv_wait_begin(vv_worker_waiter(worker),
+                      &(struct vv_wait){.crew = &pool->crew,
+                                        .index = sending->route.seat,
+                                        .reply = sending->message.reply})) {
         return VIVERO_OK;
     }
     return vv_pool_phase(pool) > VV_POOL_OPEN
@@ -220,7 +222,7 @@ static int put_and_wait(struct vv_sending *sending, void *out)
 
 static int queue_call(struct vv_sending *sending, void *out)
 {
-    const struct vivero_entity *worker = sending->visit.here->worker;
+    struct vivero_entity *worker = sending->visit.here->worker;
     int error = vv_send_attach_reply(sending, sending->operation->out_size,
                                      true, sending->deadline_ns);
 
@@ -237,7 +239,7 @@ static int queue_call(struct vv_sending *sending, void *out)
     }
     error = put_and_wait(sending, out);
     if (worker != NULL) {
-        vv_wait_end(vv_worker_seat(worker));
+        vv_wait_end(vv_worker_waiter(worker));
     }
     return error;
 }

@@ -23,18 +23,11 @@
 #define SHUTDOWN_DEFAULT VIVERO_SECONDS(5)
 
 VV_NO_TAIL_PADDING(struct vivero_pool_options, seed);
-VV_NO_TAIL_PADDING(struct vivero_send, message);
 
 void vivero_pool_options_init(struct vivero_pool_options *options)
 {
     memset(options, 0, sizeof(*options));
     options->size = sizeof(*options);
-}
-
-void vivero_send_init(struct vivero_send *send)
-{
-    memset(send, 0, sizeof(*send));
-    send->size = sizeof(*send);
 }
 
 static void set_default_u32(uint32_t *field, uint32_t value)

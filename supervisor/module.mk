@@ -1,7 +1,7 @@
 # supervisor, layer 4: decides about children, restarts and stops them
 
 modules += supervisor/libsupervisor.la
-supervisor_libs = supervisor/libsupervisor.la $(mailbox_libs)
+supervisor_libs = supervisor/libsupervisor.la $(entity_libs)
 supervisor_libsupervisor_la_SOURCES = \
 	%D%/backoff.c \
 	%D%/budget.c %D%/budget.h \

@@ -31,6 +31,8 @@ test_programs = \
 	tests/unit/test_reply_debts \
 	tests/unit/test_reply_race \
 	tests/unit/test_loop \
+	tests/unit/test_timer \
+	tests/unit/test_timer_heap \
 	tests/unit/test_wait \
 	tests/integration/test_define \
 	tests/integration/test_define_short \
@@ -82,6 +84,8 @@ tests_unit_test_reply_LDADD = $(test_lib) $(mailbox_libs) $(test_libs)
 tests_unit_test_reply_debts_LDADD = $(test_lib) $(mailbox_libs) $(test_libs)
 tests_unit_test_reply_race_LDADD = $(test_lib) $(mailbox_libs) $(test_libs)
 tests_unit_test_loop_LDADD = $(test_lib) $(supervisor_libs) $(test_libs)
+tests_unit_test_timer_LDADD = $(test_lib) $(timer_libs) $(test_libs)
+tests_unit_test_timer_heap_LDADD = $(test_lib) $(timer_libs) $(test_libs)
 tests_unit_test_wait_LDADD = $(test_lib) $(mailbox_libs) $(test_libs)
 
 tests_abi_test_abi_SOURCES = %D%/abi/test_abi.c %D%/abi/options_0_1.h

@@ -72,4 +72,4 @@ cppcheck:
 		--suppress=missingIncludeSystem --quiet \
 		-Iinclude -I. -D_GNU_SOURCE $(tidy_folders)
 
-tidy_folders = base os mailbox worker supervisor pool
+tidy_folders = base os mailbox timer worker supervisor pool

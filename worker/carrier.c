@@ -49,15 +49,12 @@ int vv_worker_new(const struct vv_worker_spec *spec, struct vv_seat *seat,
         vv_release(spec->account, fresh, sizeof(*fresh), VV_CACHELINE);
         return VIVERO_E_NO_MEMORY;
     }
-    fresh->self.entity = fresh;
-    fresh->spec = spec;
+    vv_worker_init_stage(fresh, spec);
     fresh->seat = seat;
+    fresh->waiter = &seat->waiter;
     fresh->payload = payload;
-    fresh->out = fresh->scratch;
-    fresh->out_size = VV_SCRATCH;
     (void)snprintf(fresh->name, sizeof(fresh->name), "%s/%u", spec->family,
                    seat->index + 1);
-    vv_mutex_init(&fresh->lock, VV_RANK_WORKER);
     seat->worker = fresh;
     *worker = fresh;
     return VIVERO_OK;
@@ -72,12 +69,8 @@ void vv_worker_free(struct vivero_entity *worker)
     }
     spec = worker->spec;
     VV_ASSERT(!worker->alive);
-    if (worker->out != worker->scratch) {
-        vv_release(spec->account, worker->out, worker->out_size,
-                   _Alignof(max_align_t));
-    }
+    vv_worker_fini_stage(worker);
     worker->seat->worker = NULL;
-    vv_mutex_fini(&worker->lock);
     vv_release(spec->account, worker->payload, payload_size(spec),
                VV_CACHELINE);
     vv_release(spec->account, worker, sizeof(*worker), VV_CACHELINE);
@@ -189,7 +182,7 @@ static bool is_to_retire(struct vivero_entity *worker)
 static void notice_retirement(struct vivero_entity *worker)
 {
     worker->retiring = is_to_retire(worker);
-    vv_wait_set_leaving(worker->seat, worker->retiring);
+    vv_wait_set_leaving(&worker->seat->waiter, worker->retiring);
     vv_worker_set_phase(worker,
                         worker->retiring ? PHASE_LEAVING : PHASE_RUNNING);
 }
@@ -313,7 +306,7 @@ static void die(struct vivero_entity *worker)
     worker->recovery = NULL;
     vv_worker_fail_in_flight(worker);
     vv_crew_stop_searching(worker->seat);
-    vv_reply_default(&worker->debts, VIVERO_E_DOWN, &worker->exit);
+    vv_reply_default(worker->debts, VIVERO_E_DOWN, &worker->exit);
     vv_crew_poke_quiet(worker->seat->crew);
     vv_mutex_lock(&worker->lock);
     worker->last_exit = worker->exit;
@@ -417,7 +410,7 @@ static void leave(struct vivero_entity *worker)
     const struct vv_worker_spec *spec = worker->spec;
 
     vv_worker_set_phase(worker, PHASE_ABSENT);
-    vv_wait_set_absent(worker->seat, true);
+    vv_wait_set_absent(&worker->seat->waiter, true);
     vv_here()->worker = NULL;
     if (spec->on_thread_stop != NULL) {
         spec->on_thread_stop(worker->seat->index + 1, spec->thread_ctx);
@@ -435,7 +428,7 @@ static void thread_left(void *ctx)
     vv_exit_set(&worker->exit, VIVERO_EXIT_THREAD_LEFT, VIVERO_E_DOWN,
                 "a handler ended its thread");
     worker->ends = true;
-    vv_wait_end(worker->seat); /* of a call that the exit cut short */
+    vv_wait_end(&worker->seat->waiter); /* of a call that the exit cut short */
     die(worker);
     vv_worker_set_phase(worker, PHASE_RESTARTING);
     vv_here()->worker = NULL;
@@ -449,7 +442,7 @@ static void thread_left(void *ctx)
 void vv_worker_carry(struct vivero_entity *worker)
 {
     vv_here()->worker = worker;
-    vv_wait_set_absent(worker->seat, false);
+    vv_wait_set_absent(&worker->seat->waiter, false);
     if (worker->spec->on_thread_start != NULL) {
         worker->spec->on_thread_start(worker->seat->index + 1,
                                       worker->spec->thread_ctx);
@@ -570,5 +563,5 @@ void vv_worker_fence(struct vivero_entity *worker)
 
         (void)vv_reply_fence(token, VIVERO_E_CLOSING);
     }
-    vv_reply_default(&worker->debts, VIVERO_E_CLOSING, NULL);
+    vv_reply_default(worker->debts, VIVERO_E_CLOSING, NULL);
 }

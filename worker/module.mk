@@ -1,7 +1,7 @@
 # worker, layer 4: the life of a worker and the thread that carries it
 
 modules += worker/libworker.la
-worker_libs = worker/libworker.la $(mailbox_libs)
+worker_libs = worker/libworker.la $(entity_libs)
 worker_libworker_la_SOURCES = \
 	%D%/worker_private.h \
 	%D%/carrier.c \

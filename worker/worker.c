@@ -19,6 +19,7 @@
  *           handler does not run. */
 #include <vivero/error.h>
 #include <vivero/time.h>
+#include <vivero/worker_single.h>
 
 #include "base/check.h"
 #include "mailbox/here.h"
@@ -34,12 +35,7 @@
 void vv_exit_set(struct vivero_exit *exit, enum vivero_exit_kind kind, int code,
                  const char *text)
 {
-    memset(exit, 0, sizeof(*exit));
-    exit->kind = kind;
-    exit->code = code;
-    if (text != NULL) {
-        (void)snprintf(exit->text, sizeof(exit->text), "%s", text);
-    }
+    *exit = vivero_reason(kind, code, text);
 }
 
 /* ---- Counters: one writer at a time, relaxed readers ------------------------------ */
@@ -57,6 +53,28 @@ static uint64_t counted(const _Atomic uint64_t *counter)
 {
     /* relaxed: as in count(). */
     return atomic_load_explicit(counter, memory_order_relaxed);
+}
+
+/* ---- The stage: what runs the messages of one worker ------------------------------ */
+
+void vv_worker_init_stage(struct vivero_entity *worker,
+                          const struct vv_worker_spec *spec)
+{
+    worker->self.entity = worker;
+    worker->spec = spec;
+    worker->out = worker->scratch;
+    worker->out_size = VV_SCRATCH;
+    worker->debts = &worker->own_debts;
+    vv_mutex_init(&worker->lock, VV_RANK_WORKER);
+}
+
+void vv_worker_fini_stage(struct vivero_entity *worker)
+{
+    if (worker->out != worker->scratch) {
+        vv_release(worker->spec->account, worker->out, worker->out_size,
+                   _Alignof(max_align_t));
+    }
+    vv_mutex_fini(&worker->lock);
 }
 
 /* ---- One message -------------------------------------------------------------------- */
@@ -102,7 +120,9 @@ static void clear_current(struct vivero_entity *worker)
         atomic_store_explicit(&worker->running_reply, 0, memory_order_release);
     }
     vv_message_fini(&worker->current);
-    vv_crew_finished(worker->seat);
+    if (worker->seat != NULL) {
+        vv_crew_finished(worker->seat);
+    }
 }
 
 /* Room for the answer, zeroed. NULL: no memory. */
@@ -151,12 +171,24 @@ void vv_worker_fail_in_flight(struct vivero_entity *worker)
     clear_current(worker);
 }
 
-static bool fail(struct vivero_entity *worker, int code, const char *text)
+/* The caller of a pool is told at once, since siblings go on; that of a worker
+ * on its own after terminate, when its name is free. */
+static bool end_failed(struct vivero_entity *worker)
 {
-    vv_exit_set(&worker->exit, VIVERO_EXIT_FAILED, code, text);
-    vv_worker_fail_in_flight(worker);
+    if (worker->single == NULL) {
+        vv_worker_fail_in_flight(worker);
+    }
     worker->ends = true;
     return false;
+}
+
+static bool fail(struct vivero_entity *worker, int code, const char *text)
+{
+    vv_exit_set(&worker->exit,
+                worker->single != NULL ? VIVERO_EXIT_BAD_VALUE
+                                       : VIVERO_EXIT_FAILED,
+                code, text);
+    return end_failed(worker);
 }
 
 static bool done(struct vivero_entity *worker, int result)
@@ -168,13 +200,33 @@ static bool done(struct vivero_entity *worker, int result)
     return true;
 }
 
-static bool halt(struct vivero_entity *worker)
+/* It ends for good, and worker->exit says why. */
+static bool stop(struct vivero_entity *worker)
 {
-    (void)done(worker, VIVERO_OK);
-    vv_exit_set(&worker->exit, VIVERO_EXIT_NORMAL, 0, NULL);
     worker->ends = true;
     worker->final = true;
+    if (worker->single == NULL) {
+        return done(worker, VIVERO_OK) && false;
+    }
+    count(&worker->handled);
+    set_idle(worker);
+    worker->answers_last = true;
     return false;
+}
+
+void vv_worker_answer_last(struct vivero_entity *worker)
+{
+    if (worker->answers_last) {
+        worker->answers_last = false;
+        answer(worker, VIVERO_OK);
+        clear_current(worker);
+    }
+}
+
+static bool stop_without_reply(struct vivero_entity *worker)
+{
+    worker->final = true;
+    return end_failed(worker);
 }
 
 /* Apply what the handler returned. */
@@ -185,7 +237,15 @@ static bool conclude(struct vivero_entity *worker, int verdict)
     }
     switch (verdict) {
     case VIVERO_HALT:
-        return halt(worker);
+        vv_exit_set(&worker->exit, VIVERO_EXIT_NORMAL, 0, NULL);
+        return stop(worker);
+    case VIVERO_STOP:
+    case VIVERO_STOP_NO_REPLY:
+        if (worker->exit.kind == VIVERO_EXIT_NONE) {
+            vv_exit_set(&worker->exit, VIVERO_EXIT_NORMAL, 0, NULL);
+        }
+        return verdict == VIVERO_STOP ? stop(worker)
+                                      : stop_without_reply(worker);
     case VIVERO_NO_REPLY:
         if (!worker->owes_current) {
             return fail(worker, verdict, "no reply and no token for one");
@@ -199,9 +259,7 @@ static bool conclude(struct vivero_entity *worker, int verdict)
             /* A bare verdict; vivero_fail() would have set the reason. */
             vv_exit_set(&worker->exit, VIVERO_EXIT_FAILED, 0, NULL);
         }
-        vv_worker_fail_in_flight(worker);
-        worker->ends = true;
-        return false;
+        return end_failed(worker);
     default:
         return fail(worker, verdict, "the handler returned no known verdict");
     }
@@ -331,7 +389,7 @@ bool vv_worker_try_here(struct vv_crew *crew, uint32_t seat,
         return false;
     }
     if (previous != NULL) {
-        vv_wait_for_seat(previous->seat, worker->seat);
+        vv_wait_for_seat(vv_worker_waiter(previous), worker->seat);
     }
     /* The worker cannot leave while it is lent, so its pool stays; should the
      * handler never return, a close that gave up need not wait for us. */
@@ -343,7 +401,7 @@ bool vv_worker_try_here(struct vv_crew *crew, uint32_t seat,
     here->worker = previous;
     vv_here_leave(here, inside);
     if (previous != NULL) {
-        vv_wait_end(previous->seat);
+        vv_wait_end(vv_worker_waiter(previous));
     }
     *result = step_out(worker, out, operation->out_size);
     return true;
@@ -368,7 +426,7 @@ static void check_is_here(const struct vivero_entity *entity, const char *what)
 
 uint32_t vivero_entity_id(const struct vivero_entity *entity)
 {
-    return entity->seat->index + 1;
+    return entity->seat != NULL ? entity->seat->index + 1 : 0;
 }
 
 void *vivero_entity_payload(const struct vivero_entity *entity)
@@ -403,17 +461,40 @@ int vivero_entity_fail(struct vivero_entity *entity, int code, const char *text)
     return VIVERO_FAIL;
 }
 
-void vivero_exit(int code, const char *text)
+static _Noreturn void leave_by_jump(struct vivero_entity *worker,
+                                    const struct vivero_exit *reason)
 {
-    struct vivero_entity *worker = running_here("vivero_exit");
-
     VV_CHECK(worker->recovery != NULL,
              "vivero_exit() in worker %s, which is "
              "not in a handler or in init",
              worker->name);
-    vv_exit_set(&worker->exit, VIVERO_EXIT_FAILED, code, text);
+    worker->exit = *reason;
     worker->ends = true;
     siglongjmp(*worker->recovery, 1);
+}
+
+void vivero_exit(int code, const char *text)
+{
+    const struct vivero_exit reason =
+        vivero_reason(VIVERO_EXIT_FAILED, code, text);
+
+    leave_by_jump(running_here("vivero_exit"), &reason);
+}
+
+void vivero_exit_with(const struct vivero_exit *reason)
+{
+    VV_CHECK(reason != NULL, "vivero_exit_with(): the reason is NULL");
+    leave_by_jump(running_here("vivero_exit_with"), reason);
+}
+
+int vivero_entity_stop(struct vivero_entity *entity,
+                       const struct vivero_exit *reason)
+{
+    check_is_here(entity, "vivero_stop");
+    VV_CHECK(reason != NULL, "vivero_stop() on worker %s: the reason is NULL",
+             entity->name);
+    entity->exit = *reason;
+    return VIVERO_STOP;
 }
 
 /* An inline call has no reply slot until somebody wants to answer later. */
@@ -454,7 +535,7 @@ int vivero_entity_reply_later(struct vivero_entity *entity,
         }
     }
     if (message->reply == NULL ||
-        !vv_reply_owe(message->reply, message->generation, &entity->debts,
+        !vv_reply_owe(message->reply, message->generation, entity->debts,
                       &entity->debt)) {
         return VIVERO_E_INVALID;
     }
@@ -492,6 +573,11 @@ struct vivero_entity *vv_worker_of(const struct vv_seat *seat)
 struct vv_seat *vv_worker_seat(const struct vivero_entity *worker)
 {
     return worker->seat;
+}
+
+struct vv_waiter *vv_worker_waiter(struct vivero_entity *worker)
+{
+    return worker->waiter;
 }
 
 const struct vv_worker_spec *
@@ -567,7 +653,8 @@ void vv_worker_snapshot(struct vivero_entity *worker,
     }
     snapshot->handled = counted(&worker->handled);
     snapshot->failed = counted(&worker->failed);
-    snapshot->stolen = counted(&worker->seat->taken);
+    snapshot->stolen =
+        worker->seat != NULL ? counted(&worker->seat->taken) : 0;
     snapshot->restarts = counted(&worker->incarnation);
     vv_mutex_lock(&worker->lock);
     snapshot->last_exit = worker->last_exit;

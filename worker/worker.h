@@ -102,6 +102,8 @@ void vv_worker_thread_name(const struct vivero_entity *worker, char *name,
 /* The worker in a seat. */
 struct vivero_entity *vv_worker_of(const struct vv_seat *seat);
 struct vv_seat *vv_worker_seat(const struct vivero_entity *worker);
+/* What the search for deadlocks knows it by. */
+struct vv_waiter *vv_worker_waiter(struct vivero_entity *worker);
 const struct vv_worker_spec *
 vv_worker_spec_of(const struct vivero_entity *worker);
 uint32_t vv_worker_index(const struct vivero_entity *worker);

@@ -9,7 +9,9 @@
 #include <stdatomic.h>
 
 #define VV_SCRATCH 256 /* replies up to this size need no memory of their own */
-#define VV_WORKER_NAME_MAX 48
+#define VV_WORKER_NAME_MAX 64
+
+struct vv_single;
 
 enum vv_worker_phase {
     PHASE_ABSENT = 0,
@@ -30,7 +32,9 @@ struct vivero_entity {
     /* fixed */
     struct vivero_self self;
     const struct vv_worker_spec *spec;
-    struct vv_seat *seat;
+    struct vv_seat *seat;     /* NULL: a worker on its own */
+    struct vv_waiter *waiter; /* the seat's, or its own */
+    struct vv_single *single; /* the worker on its own; NULL: a pool's */
     char name[VV_WORKER_NAME_MAX];
     void *payload;
     /* who runs the worker: its carrier, or a borrower of its idle bit */
@@ -40,6 +44,7 @@ struct vivero_entity {
     bool ends;         /* the incarnation is over, for `exit` */
     bool final;        /* and so is the worker */
     bool owes_current; /* current's answer became a debt */
+    bool answers_last; /* current is done, and answered after terminate */
     struct vivero_reply_token debt;
     int result;            /* of current, once it is settled */
     const void *inline_in; /* of an inline call: the caller's own bytes */
@@ -50,7 +55,8 @@ struct vivero_entity {
     void *out;            /* scratch, or larger memory of its own */
     size_t out_size;
     _Alignas(max_align_t) unsigned char scratch[VV_SCRATCH];
-    struct vv_debts debts;
+    struct vv_debts *debts; /* own_debts; on a shared carrier the worker's */
+    struct vv_debts own_debts;
     bool alive;    /* the payload is initialised */
     bool retiring; /* as far as it has noticed `retire` */
     /* supervisor's thread, and open before it exists */
@@ -80,6 +86,12 @@ struct vivero_entity {
 bool vv_worker_run_current(struct vivero_entity *worker);
 /* The running message will not finish: tell its caller worker->exit. */
 void vv_worker_fail_in_flight(struct vivero_entity *worker);
+/* The message that ended the worker is answered, after terminate. */
+void vv_worker_answer_last(struct vivero_entity *worker);
+/* Set up what runs the messages of a worker, zeroed before. */
+void vv_worker_init_stage(struct vivero_entity *worker,
+                          const struct vv_worker_spec *spec);
+void vv_worker_fini_stage(struct vivero_entity *worker);
 
 void vv_exit_set(struct vivero_exit *exit, enum vivero_exit_kind kind, int code,
                  const char *text);

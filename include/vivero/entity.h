@@ -16,28 +16,9 @@
 #include <vivero/error.h>
 #include <vivero/exit.h>
 #include <vivero/operation.h>
+#include <vivero/ref.h>
 
 #include <stdbool.h>
-
-/* Names one incarnation of an entity. A plain value that may outlive it: using
- * one whose entity has ended is normal and answers VIVERO_E_GONE. All zero:
- * nobody. */
-struct vivero_ref {
-    uint32_t slot;
-    uint32_t generation;
-};
-
-/* Names one watch of vivero_monitor(). */
-struct vivero_monitor {
-    uint32_t slot;
-    uint32_t generation;
-};
-
-/* Names one timer of vivero_tell_after(). */
-struct vivero_timer {
-    uint32_t slot;
-    uint32_t generation;
-};
 
 enum vivero_info_kind {
     VIVERO_INFO_MESSAGE = 1, /* vivero_tell() and its timers */

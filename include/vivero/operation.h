@@ -32,7 +32,10 @@ enum vivero_verdict {
     VIVERO_HALT,        /* out is the reply, then this worker ends for good; a
                            pool whose last worker halts answers CLOSING */
     VIVERO_NO_REPLY,    /* vivero_reply_later() was called: answered later */
-    VIVERO_FAIL         /* from vivero_fail(): this incarnation ends */
+    VIVERO_FAIL,        /* from vivero_fail(): this incarnation ends */
+    VIVERO_STOP,        /* from vivero_stop(): out is the reply, and this worker
+                           ends for good, for that reason */
+    VIVERO_STOP_NO_REPLY /* the same, but the caller is told DOWN instead */
 };
 
 /* One operation: what defsynch and defasynch write for a body, and what a

@@ -14,7 +14,7 @@
 #include <vivero/api.h>
 #include <vivero/entity.h>
 #include <vivero/error.h>
-#include <vivero/pool.h>
+#include <vivero/send.h>
 #include <vivero/time.h>
 #include <vivero/worker.h>
 

@@ -20,6 +20,7 @@
 #include "base/check.h"
 #include "base/log.h"
 #include "os/cpu.h"
+#include "os/mutex.h"
 
 #include <errno.h>
 #include <signal.h>
@@ -246,6 +247,59 @@ void vv_thread_detach(struct vv_thread *thread)
 bool vv_thread_is_self(const struct vv_thread *thread)
 {
     return pthread_equal(thread->id, pthread_self()) != 0;
+}
+
+/* ------------------------------------------------------------------------ */
+/* Threads nobody waits for                                                 */
+/* ------------------------------------------------------------------------ */
+
+/* A thread cannot join itself, so each joins the one that ended before it and
+ * leaves itself to the next: at most one is left over, and whoever wants to be
+ * sure joins that. */
+static struct vv_mutex heirs = VV_MUTEX_INIT(VV_RANK_HEIRS);
+static pthread_cond_t joined = PTHREAD_COND_INITIALIZER;
+/* guarded by heirs */
+static pthread_t left_over;
+static bool has_left_over;
+static uint32_t joining;
+
+void vv_thread_bequeath(void)
+{
+    pthread_t before = pthread_self();
+    bool had;
+
+    vv_mutex_lock(&heirs);
+    had = has_left_over;
+    if (had) {
+        before = left_over;
+    }
+    left_over = pthread_self();
+    has_left_over = true;
+    vv_mutex_unlock(&heirs);
+    if (had) {
+        (void)pthread_join(before, NULL);
+    }
+}
+
+void vv_thread_reap(void)
+{
+    vv_mutex_lock(&heirs);
+    while (has_left_over || joining > 0) {
+        if (has_left_over) {
+            pthread_t last = left_over;
+
+            has_left_over = false;
+            joining++;
+            vv_mutex_unlock(&heirs);
+            (void)pthread_join(last, NULL);
+            vv_mutex_lock(&heirs);
+            joining--;
+            (void)pthread_cond_broadcast(&joined);
+        } else {
+            (void)pthread_cond_wait(&joined, &heirs.mutex);
+        }
+    }
+    vv_mutex_unlock(&heirs);
 }
 
 /* ------------------------------------------------------------------------ */

@@ -40,7 +40,7 @@ static struct vv_reply *queue(uint32_t out_size, bool has_caller)
     struct vv_reply *reply = vv_reply_new(out_size, has_caller);
 
     CU_ASSERT_PTR_NOT_NULL_FATAL(reply);
-    vv_reply_set_mailbox(reply, &mailbox);
+    vv_reply_set_credit(reply, &mailbox.credit);
     return reply;
 }
 

@@ -143,7 +143,7 @@ static struct outcome play(uint64_t seed)
                                 .reply = vv_reply_new(sizeof(int), true)};
     this_round.handle = (struct vivero_message){
         this_round.reply->index, vv_reply_generation(this_round.reply)};
-    vv_reply_set_mailbox(this_round.reply, &mailbox);
+    vv_reply_set_credit(this_round.reply, &mailbox.credit);
     this_round.reply->deadline_ns =
         vivero_now() + (int64_t)(vv_random_next(&random) % 200000);
     pthread_barrier_wait(&beginning);

@@ -64,7 +64,10 @@ static void tear_down(void)
 static bool call_with(struct vv_seat *from, uint32_t crew, uint32_t index,
                       struct vv_reply *reply)
 {
-    return vv_wait_begin(from, &crews[crew], index, reply);
+    return vv_wait_begin(&from->waiter,
+                         &(struct vv_wait){.crew = &crews[crew],
+                                           .index = index,
+                                           .reply = reply});
 }
 
 static bool call(struct vv_seat *from, uint32_t crew, uint32_t index)
@@ -175,7 +178,7 @@ static void a_wait_that_is_over_is_no_obstacle(void)
 {
     OPEN(1, 1);
     CU_ASSERT(call(seat(0, 0), 1, ANY));
-    vv_wait_end(seat(0, 0));
+    vv_wait_end(&seat(0, 0)->waiter);
 
     CU_ASSERT(call(seat(1, 0), 0, ANY));
 }
@@ -228,36 +231,36 @@ static void a_slot_that_somebody_else_uses_by_now_is_no_obstacle(void)
 static void a_seat_without_a_worker_is_no_help(void)
 {
     OPEN(2);
-    vv_wait_set_absent(seat(0, 1), true);
+    vv_wait_set_absent(&seat(0, 1)->waiter, true);
     CU_ASSERT_FALSE(call(seat(0, 0), 0, ANY));
     CU_ASSERT_FALSE(call(seat(0, 0), 0, 1));
 
-    vv_wait_set_absent(seat(0, 1), false);
+    vv_wait_set_absent(&seat(0, 1)->waiter, false);
     CU_ASSERT(call(seat(0, 0), 0, ANY));
 }
 
 static void a_worker_that_leaves_helps_only_whom_it_is_addressed_by(void)
 {
     OPEN(2);
-    vv_wait_set_leaving(seat(0, 1), true);
+    vv_wait_set_leaving(&seat(0, 1)->waiter, true);
     CU_ASSERT_FALSE(call(seat(0, 0), 0, ANY));
     CU_ASSERT(call(seat(0, 0), 0, 1));
-    vv_wait_end(seat(0, 0));
+    vv_wait_end(&seat(0, 0)->waiter);
 
-    vv_wait_set_leaving(seat(0, 1), false);
+    vv_wait_set_leaving(&seat(0, 1)->waiter, false);
     CU_ASSERT(call(seat(0, 0), 0, ANY));
 }
 
 static void who_runs_in_anothers_place_waits_for_that_one(void)
 {
     OPEN(1, 1, 1);
-    vv_wait_for_seat(seat(0, 0), seat(1, 0));
+    vv_wait_for_seat(&seat(0, 0)->waiter, seat(1, 0));
 
     CU_ASSERT(call(seat(2, 0), 0, ANY));
     CU_ASSERT_FALSE(call(seat(1, 0), 2, ANY));
-    vv_wait_end(seat(2, 0));
+    vv_wait_end(&seat(2, 0)->waiter);
     CU_ASSERT_FALSE(call(seat(1, 0), 0, ANY));
-    vv_wait_end(seat(0, 0));
+    vv_wait_end(&seat(0, 0)->waiter);
     CU_ASSERT(call(seat(1, 0), 0, ANY));
 }
 
@@ -313,7 +316,7 @@ static uint32_t differences_in_shape(uint32_t *wants)
         }
     }
     for (uint32_t worker = 0; worker < 3; worker++) {
-        vv_wait_end(seat(0, worker));
+        vv_wait_end(&seat(0, worker)->waiter);
     }
     return wrong;
 }
@@ -357,7 +360,7 @@ static void *race(void *ctx)
             call_with(seat(racer->crew, 0), 1 - racer->crew, ANY, racer->reply);
         racer->refused += !racer->may;
         pthread_barrier_wait(racer->barrier);
-        vv_wait_end(seat(racer->crew, 0));
+        vv_wait_end(&seat(racer->crew, 0)->waiter);
     }
     return NULL;
 }
