@@ -2,7 +2,7 @@
 /* loop: the thread that feeds decide() and has its actions performed.
  *
  * Model.    Notices come in through a list; each lives in the child it is about,
- *           so no notice can be refused for want of room. The loop takes one,
+ *           so no notice can be refused for want of room. The loop takes them,
  *           or a tick that is due, or what has its turn, asks decide(), and
  *           performs the actions in order. Nothing else happens on this thread.
  *           Turns are what had to wait: children by LATER, and what the ops
@@ -10,7 +10,9 @@
  *           a child's next attempt is served before it.
  * Threads.  tell, poke: any. Everything else: the loop's own.
  * Invariants.
- *   I1 Notices go before turns: they end what others wait for.
+ *   I1 What was told before something was queued is dealt with before it. All
+ *      news are taken at once, then one turn is served: neither can starve the
+ *      other.
  *   I2 Whoever is dropped has left the queue of turns.
  * Locks.    lock (VV_RANK_SUPERVISOR) guards the list of notices and `poked`
  *           only; operations are called without it.
@@ -52,6 +54,21 @@ static void take_out(struct vv_loop *loop, struct vv_turn *turn)
     } else {
         loop->last_turn = turn->previous;
     }
+}
+
+void vv_loop_unqueue(struct vv_loop *loop, struct vv_turn *turn)
+{
+    VV_ASSERT(turn->child == NULL);
+    take_out(loop, turn);
+}
+
+void vv_loop_detach(struct vv_loop *loop, struct vv_child *child)
+{
+    if (child->queued) {
+        take_out(loop, &child->turn);
+        child->queued = false;
+    }
+    vv_decide_detach(&loop->decide, child);
 }
 
 static void look(struct vv_loop *loop)
@@ -138,31 +155,40 @@ static bool has_news(const struct vv_loop *loop)
 }
 
 struct news {
-    bool told;
     bool poked;
-    struct vv_notice notice;
+    struct vv_notice *first;
 };
 
-/* What is new; waits for it until the next tick, unless a turn may be served. */
-static struct news next_news(struct vv_loop *loop)
+/* All that is new; waits for it until the next tick, unless a turn may be
+ * served. */
+static struct news take_news(struct vv_loop *loop)
 {
     int64_t due = may_serve(loop) ? 0 : vv_decide_due(&loop->decide);
-    struct news news = {0};
+    struct news news;
 
     vv_mutex_lock(&loop->lock);
     while (due > 0 && !has_news(loop) &&
            vv_cond_wait_until(&loop->wake, &loop->lock, due)) {
     }
-    news.poked = loop->poked;
+    news = (struct news){loop->poked, loop->first};
     loop->poked = false;
-    if (loop->first != NULL) {
-        news.told = true;
-        news.notice = *loop->first;
-        loop->first->queued = false;
-        loop->first = news.notice.next;
-    }
+    loop->first = NULL;
     vv_mutex_unlock(&loop->lock);
     return news;
+}
+
+/* Dealing with a notice may be the end of what it lives in. */
+static void feed_all(struct vv_loop *loop, struct vv_notice *first)
+{
+    while (first != NULL) {
+        struct vv_notice notice = *first;
+
+        vv_mutex_lock(&loop->lock);
+        first->queued = false;
+        vv_mutex_unlock(&loop->lock);
+        vv_loop_feed(loop, &notice);
+        first = notice.next;
+    }
 }
 
 static void serve_turn(struct vv_loop *loop)
@@ -180,14 +206,12 @@ static void serve_turn(struct vv_loop *loop)
 
 static void step(struct vv_loop *loop)
 {
-    struct news news = next_news(loop);
+    struct news news = take_news(loop);
 
     if (news.poked) {
         look(loop);
     }
-    if (news.told) {
-        vv_loop_feed(loop, &news.notice);
-    }
+    feed_all(loop, news.first);
     if (vv_decide_due(&loop->decide) <= vivero_now()) {
         vv_loop_feed(loop, &(struct vv_notice){.event = VV_EVENT_TICK});
     }

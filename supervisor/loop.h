@@ -86,6 +86,10 @@ void vv_loop_poke(struct vv_loop *loop);
 /* Put something, whose turn->child is NULL, behind what is queued. It is served
  * when the loop is not busy with children, or when it is leaving. Its thread. */
 void vv_loop_queue(struct vv_loop *loop, struct vv_turn *turn);
+/* And take it out before its turn. */
+void vv_loop_unqueue(struct vv_loop *loop, struct vv_turn *turn);
+/* vv_decide_detach(), and out of the queue. Its thread. */
+void vv_loop_detach(struct vv_loop *loop, struct vv_child *child);
 /* Feed an event of its own making, and perform what follows. Not from
  * ops->perform. Its thread. */
 void vv_loop_feed(struct vv_loop *loop, const struct vv_notice *notice);

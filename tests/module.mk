@@ -57,6 +57,13 @@ test_programs = \
 	tests/integration/test_pool_replies \
 	tests/integration/test_pool_snapshot \
 	tests/integration/test_pool_threads \
+	tests/integration/test_supervisor_limits \
+	tests/integration/test_supervisor_misuse \
+	tests/integration/test_supervisor_restart \
+	tests/integration/test_supervisor_shutdown \
+	tests/integration/test_supervisor_specs \
+	tests/integration/test_supervisor_start \
+	tests/integration/test_supervisor_tree \
 	tests/abi/test_abi \
 	tests/stress/stress_pool
 
@@ -107,6 +114,7 @@ test_scripts = \
 tests_lib_libtest_la_SOURCES = \
 	%D%/lib/crew.c %D%/lib/crew.h \
 	%D%/lib/eventually.h \
+	%D%/lib/fake_child.c %D%/lib/fake_child.h \
 	%D%/lib/fault_allocator.c %D%/lib/fault_allocator.h \
 	%D%/lib/suite.h
 
