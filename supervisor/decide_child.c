@@ -237,18 +237,22 @@ void vv_decide_fell(struct vv_decide *decide, struct vv_child *child,
 
 /* ---- Starts that fail ----------------------------------------------------------------- */
 
-static void refuse(struct vv_decide *decide, struct vv_child *child)
+/* lingers: what failed stays until it is told to stop. */
+static void refuse(struct vv_decide *decide, struct vv_child *child,
+                   bool lingers, int64_t now_ns)
 {
+    bool opening = decide->round == VV_ROUND_OPENING;
+
     vv_decide_act(decide, child, VV_ACTION_REFUSE);
     child->asked = false;
-    if (decide->options.strategy == VV_CREW) {
-        vv_decide_set_phase(decide, child, VV_CHILD_STOPPING);
+    vv_decide_set_phase(decide, child,
+                        lingers ? VV_CHILD_STOPPING : VV_CHILD_STOPPED);
+    if (lingers) {
         vv_decide_act(decide, child, VV_ACTION_STOP);
-    } else if (child->fresh && decide->round == VV_ROUND_NONE) {
-        vv_decide_set_phase(decide, child, VV_CHILD_STOPPED);
+    } else if (opening) {
+        vv_decide_leave(decide, now_ns);
+    } else if (child->fresh && decide->options.strategy != VV_CREW) {
         drop(decide, child);
-    } else {
-        vv_decide_set_phase(decide, child, VV_CHILD_STOPPED);
     }
 }
 
@@ -259,12 +263,7 @@ void vv_decide_failed_to_start(struct vv_decide *decide, struct vv_child *child,
     if (vv_decide_is_leaving(decide)) {
         vv_decide_stopped(decide, child);
     } else if (child->asked) {
-        bool opening = decide->round == VV_ROUND_OPENING;
-
-        refuse(decide, child);
-        if (opening) {
-            vv_decide_leave(decide, now_ns);
-        }
+        refuse(decide, child, decide->options.strategy == VV_CREW, now_ns);
     } else {
         vv_decide_set_phase(decide, child, VV_CHILD_WAITING);
         if (decide->round == VV_ROUND_REVIVING) {
@@ -274,19 +273,28 @@ void vv_decide_failed_to_start(struct vv_decide *decide, struct vv_child *child,
     }
 }
 
+static void wait_for_resources(struct vv_decide *decide, struct vv_child *child,
+                               int64_t now_ns)
+{
+    vv_decide_set_phase(decide, child, VV_CHILD_WAITING);
+    if (decide->round == VV_ROUND_REVIVING) {
+        decide->round = VV_ROUND_NONE;
+    }
+    child->paid = true;
+    vv_decide_set_due(decide, child, now_ns,
+                      vv_backoff_delay(STARVED_BASE_NS, STARVED_MAX_NS,
+                                       ++child->starved, &decide->random));
+}
+
 void vv_decide_starved(struct vv_decide *decide, struct vv_child *child,
                        int64_t now_ns)
 {
-    if (child->phase == VV_CHILD_STOPPING) {
+    if (child->phase == VV_CHILD_STOPPING ||
+        (child->phase == VV_CHILD_STARTING && vv_decide_is_leaving(decide))) {
         vv_decide_stopped(decide, child);
     } else if (child->phase == VV_CHILD_STARTING && child->asked) {
-        vv_decide_act(decide, child, VV_ACTION_REFUSE);
-        vv_decide_stopped(decide, child);
+        refuse(decide, child, false, now_ns);
     } else if (child->phase == VV_CHILD_STARTING) {
-        vv_decide_set_phase(decide, child, VV_CHILD_WAITING);
-        child->paid = true;
-        vv_decide_set_due(decide, child, now_ns,
-                          vv_backoff_delay(STARVED_BASE_NS, STARVED_MAX_NS,
-                                           ++child->starved, &decide->random));
+        wait_for_resources(decide, child, now_ns);
     }
 }

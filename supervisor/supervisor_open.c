@@ -136,6 +136,9 @@ int vv_supervisor_open(struct vv_blueprint *blueprint,
     int error = new_supervisor(blueprint, &supervisor);
 
     if (error != VIVERO_OK) {
+        if (!birth->is_child) {
+            vv_entity_unreserve(birth->ref);
+        }
         return error;
     }
     supervisor->is_child = birth->is_child;

@@ -165,9 +165,9 @@ void vv_supervisor_forget(struct vv_ward *ward);
 
 /* ---- supervisor_open.c ----------------------------------------------------------- */
 
-/* Make one from a blueprint, behind a reserved reference or a bare entity, and
- * start its thread; owner hears how that went. Errors: NO_MEMORY, LIMIT, EXISTS;
- * then the reference is as it was. */
+/* Make one from a blueprint, behind a reserved reference, or in place of the bare
+ * entity of a ward, and start its thread; owner hears how that went. Errors:
+ * NO_MEMORY, LIMIT, EXISTS; then a reserved reference is nobody's any more. */
 struct vv_birth {
     struct vivero_ref ref;
     struct vivero_ref parent;

@@ -48,18 +48,17 @@ static int call_all(struct vivero_ref ref, int wanted)
     int right = 0;
 
     right += vivero_supervisor_start_child(ref, &spec_a, LONG, NULL) == wanted;
-    right += vivero_supervisor_start_child_with(ref, "x", 1, LONG, NULL) ==
-             wanted;
+    right +=
+        vivero_supervisor_start_child_with(ref, "x", 1, LONG, NULL) == wanted;
     right += vivero_supervisor_terminate_child(ref, "a", LONG) == wanted;
     right += vivero_supervisor_terminate_ref(ref, ref, LONG) == wanted;
     right += vivero_supervisor_restart_child(ref, "a", LONG, NULL) == wanted;
     right += vivero_supervisor_delete_child(ref, "a", LONG) == wanted;
-    right += vivero_supervisor_which_children(ref, &info, 1, &count, LONG) ==
-             wanted;
+    right +=
+        vivero_supervisor_which_children(ref, &info, 1, &count, LONG) == wanted;
     right += vivero_supervisor_which_child(ref, "a", &info, LONG) == wanted;
     right += vivero_supervisor_count_children(ref, &counts, LONG) == wanted;
-    right +=
-        vivero_tree_print(ref, stderr, VIVERO_TREE_TEXT, LONG) == wanted;
+    right += vivero_tree_print(ref, stderr, VIVERO_TREE_TEXT, LONG) == wanted;
     return right;
 }
 
@@ -141,9 +140,8 @@ static void calls_on_one_that_is_stopping_are_closing(void)
     pthread_create(&stopper.thread, NULL, stop_it, &stopper);
     CU_ASSERT_TRUE(fake_said("start a, start b, stop b"));
 
-    CU_ASSERT_EQUAL(
-        vivero_supervisor_count_children(supervisor, &counts, LONG),
-        VIVERO_E_CLOSING);
+    CU_ASSERT_EQUAL(vivero_supervisor_count_children(supervisor, &counts, LONG),
+                    VIVERO_E_CLOSING);
     CU_ASSERT_EQUAL(
         vivero_supervisor_start_child(supervisor, &spec_a, LONG, NULL),
         VIVERO_E_CLOSING);
@@ -203,8 +201,7 @@ static void a_restart_that_never_comes_up_costs_the_budget(void)
     b.start = FAKE_STARTS_LATER;
     fake_end(&b, VIVERO_EXIT_FAILED);
 
-    CU_ASSERT_TRUE(
-        fake_said("start b, start b, kill b, start b, kill b"));
+    CU_ASSERT_TRUE(fake_said("start b, start b, kill b, start b, kill b"));
 }
 
 static void a_stop_does_not_wait_for_a_start_without_end(void)
@@ -243,8 +240,8 @@ static void calls_wait_while_a_child_starts(void)
     pthread_join(caller.thread, NULL);
 
     CU_ASSERT_EQUAL(caller.result, VIVERO_OK);
-    CU_ASSERT_EQUAL(
-        vivero_supervisor_count_children(supervisor, &counts, LONG), VIVERO_OK);
+    CU_ASSERT_EQUAL(vivero_supervisor_count_children(supervisor, &counts, LONG),
+                    VIVERO_OK);
     CU_ASSERT_EQUAL(counts.active, 1);
 }
 
@@ -271,11 +268,10 @@ static void calls_from_its_own_thread_are_deadlocks(void)
         .size = sizeof(calling), .kind = "calling", .start = start_and_call};
 
     spec_a.ops = &calling;
-    CU_ASSERT_EQUAL_FATAL(
-        vivero_supervisor_start(
-            VIVERO_SUPERVISOR_OPTIONS(VIVERO_CHILDREN(&spec_a)), &supervisor,
-            NULL),
-        VIVERO_OK);
+    CU_ASSERT_EQUAL_FATAL(vivero_supervisor_start(VIVERO_SUPERVISOR_OPTIONS(
+                                                      VIVERO_CHILDREN(&spec_a)),
+                                                  &supervisor, NULL),
+                          VIVERO_OK);
 
     CU_ASSERT_EQUAL(atomic_load(&stopped_inside), VIVERO_E_DEADLOCK);
     CU_ASSERT_EQUAL(atomic_load(&called_inside), VIVERO_E_DEADLOCK);
@@ -288,24 +284,22 @@ static int start_inner_and_call_outer(const struct vivero_child_start *start)
     (void)start;
     atomic_store(&stopped_inside,
                  vivero_supervisor_stop(vivero_whereis("outer"), NULL, LONG));
-    atomic_store(&called_inside,
-                 vivero_supervisor_count_children(vivero_whereis("outer"),
-                                                  &counts, LONG));
+    atomic_store(&called_inside, vivero_supervisor_count_children(
+                                     vivero_whereis("outer"), &counts, LONG));
     return 0;
 }
 
 /* On the thread of a supervisor that the outer one is starting. */
 static void calls_from_below_are_deadlocks_while_it_waits_for_them(void)
 {
-    static const struct vivero_child_ops calling = {.size = sizeof(calling),
-                                                    .kind = "calling",
-                                                    .start =
-                                                        start_inner_and_call_outer};
+    static const struct vivero_child_ops calling = {
+        .size = sizeof(calling),
+        .kind = "calling",
+        .start = start_inner_and_call_outer};
 
     spec_a.ops = &calling;
     spec_b.ops = &vivero_child_supervisor;
-    spec_b.options =
-        VIVERO_SUPERVISOR_OPTIONS(VIVERO_CHILDREN(&spec_a));
+    spec_b.options = VIVERO_SUPERVISOR_OPTIONS(VIVERO_CHILDREN(&spec_a));
     CU_ASSERT_EQUAL_FATAL(
         vivero_supervisor_start(
             VIVERO_SUPERVISOR_OPTIONS(.name = "outer",

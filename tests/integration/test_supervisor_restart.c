@@ -74,7 +74,7 @@ static struct vivero_child_counts counts(void)
 
 static struct vivero_child_info info_of(const char *id)
 {
-    struct vivero_child_info info = {.state = (enum vivero_child_state)-1};
+    struct vivero_child_info info = {.state = (enum vivero_child_state) - 1};
 
     (void)vivero_supervisor_which_child(supervisor, id, &info, LONG);
     return info;
@@ -306,8 +306,8 @@ static void t_res_11_rest_for_one_restarts_it_and_those_after(void)
     ref_a = fake_ref(&a);
     fake_end(&b, VIVERO_EXIT_FAILED);
 
-    CU_ASSERT_TRUE(fake_said(
-        "start a, start b, start c, stop c, start b, start c"));
+    CU_ASSERT_TRUE(
+        fake_said("start a, start b, start c, stop c, start b, start c"));
     CU_ASSERT_TRUE(vivero_ref_equal(ref_a, fake_ref(&a)));
 }
 
@@ -359,9 +359,9 @@ static void t_res_16_a_restart_storm_leaves_room_for_calls(void)
                           VIVERO_OK);
     begin_storm(&b);
 
-    CU_ASSERT_EQUAL(vivero_supervisor_which_children(supervisor, info, 3,
-                                                     &count, LONG),
-                    VIVERO_OK);
+    CU_ASSERT_EQUAL(
+        vivero_supervisor_which_children(supervisor, info, 3, &count, LONG),
+        VIVERO_OK);
     CU_ASSERT_EQUAL(info[1].state, VIVERO_CHILD_RESTARTING);
     CU_ASSERT_EQUAL(vivero_supervisor_terminate_child(supervisor, "b", LONG),
                     VIVERO_OK);
@@ -436,9 +436,10 @@ static void any_significant_child_that_ends_ends_the_supervisor(void)
     spec_b.significant = true;
     CU_ASSERT_EQUAL_FATAL(
         vivero_supervisor_start(
-            VIVERO_SUPERVISOR_OPTIONS(
-                    .auto_shutdown = VIVERO_AUTO_ANY_SIGNIFICANT,
-                    VIVERO_CHILDREN(&spec_a, &spec_b, &spec_c)),
+            VIVERO_SUPERVISOR_OPTIONS(.auto_shutdown =
+                                          VIVERO_AUTO_ANY_SIGNIFICANT,
+                                      VIVERO_CHILDREN(&spec_a, &spec_b,
+                                                      &spec_c)),
             &supervisor, NULL),
         VIVERO_OK);
 

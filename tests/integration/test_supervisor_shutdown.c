@@ -84,8 +84,7 @@ static int start_dynamic(void)
     const struct vivero_child_spec *specs[] = {&spec_a, &spec_b, &spec_c};
 
     for (int i = 0; i < 3 && error == VIVERO_OK; i++) {
-        error =
-            vivero_supervisor_start_child(supervisor, specs[i], LONG, NULL);
+        error = vivero_supervisor_start_child(supervisor, specs[i], LONG, NULL);
     }
     return error;
 }
@@ -192,8 +191,8 @@ static void t_shd_04_a_dynamic_child_can_be_killed_brutally(void)
 
     CU_ASSERT_EQUAL(stop(), VIVERO_OK);
 
-    CU_ASSERT_STRING_EQUAL(
-        fake_journal(), "start a, start b, start c, kill c, kill b, kill a");
+    CU_ASSERT_STRING_EQUAL(fake_journal(),
+                           "start a, start b, start c, kill c, kill b, kill a");
     CU_ASSERT_EQUAL(said_count, 0);
 }
 
@@ -225,8 +224,8 @@ static void t_shd_09_a_terminated_child_is_killed_and_not_restarted(void)
     CU_ASSERT_EQUAL(vivero_supervisor_terminate_child(supervisor, "b", LONG),
                     VIVERO_OK);
 
-    CU_ASSERT_EQUAL(
-        vivero_supervisor_which_child(supervisor, "a", &info, LONG), VIVERO_OK);
+    CU_ASSERT_EQUAL(vivero_supervisor_which_child(supervisor, "a", &info, LONG),
+                    VIVERO_OK);
     CU_ASSERT_EQUAL(info.state, VIVERO_CHILD_STOPPED);
     CU_ASSERT_STRING_EQUAL(fake_journal(),
                            "start a, start b, stop a, kill a, kill b");
@@ -381,9 +380,8 @@ static void t_rep_01_dynamic_children_are_reported_once_for_each_reason(void)
     CU_ASSERT_EQUAL_FATAL(said_count, 2);
     for (int i = 0; i < 2; i++) {
         CU_ASSERT_EQUAL(said[i].kind, VIVERO_REPORT_SHUTDOWN_ERROR);
-        CU_ASSERT_EQUAL(
-            said[i].child_count,
-            said[i].reason.kind == VIVERO_EXIT_KILLED ? 1 : 2);
+        CU_ASSERT_EQUAL(said[i].child_count,
+                        said[i].reason.kind == VIVERO_EXIT_KILLED ? 1 : 2);
     }
 }
 

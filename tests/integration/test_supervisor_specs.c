@@ -58,7 +58,8 @@ static void t_sup_07_missing_id(void)
 
 static void t_sup_07_long_id(void)
 {
-    spec.id = "0123456789012345678901234567890123456789012345678901234567890123";
+    spec.id =
+        "0123456789012345678901234567890123456789012345678901234567890123";
     FINDS(LONG_ID);
     spec.id++;
     FINDS(OK);
@@ -110,8 +111,12 @@ static void t_sup_07_child_type(void)
 
 static void t_sup_07_shutdown(void)
 {
-    static const int64_t good[] = {0, VIVERO_NONE, 1, VIVERO_SECONDS(5),
-                                   VIVERO_FOREVER, VIVERO_BRUTAL_KILL};
+    static const int64_t good[] = {0,
+                                   VIVERO_NONE,
+                                   1,
+                                   VIVERO_SECONDS(5),
+                                   VIVERO_FOREVER,
+                                   VIVERO_BRUTAL_KILL};
 
     for (size_t i = 0; i < sizeof(good) / sizeof(good[0]); i++) {
         spec.shutdown_ns = good[i];
@@ -221,8 +226,8 @@ static void t_sup_07_name(void)
     FINDS(BAD_NAME);
 }
 
-static void t_sup_07_a_dynamic_child_needs_no_id_but_must_not_be_significant(
-    void)
+static void
+t_sup_07_a_dynamic_child_needs_no_id_but_must_not_be_significant(void)
 {
     spec.id = NULL;
     options.strategy = VIVERO_DYNAMIC;
@@ -253,13 +258,13 @@ static void t_sup_07_what_is_wrong_further_down_is_found(void)
 
 static void a_spec_can_be_checked_alone(void)
 {
-    CU_ASSERT_EQUAL(vivero_child_spec_check(&spec, VIVERO_ONE_FOR_ONE,
-                                            VIVERO_AUTO_NEVER),
-                    VIVERO_SPEC_OK);
+    CU_ASSERT_EQUAL(
+        vivero_child_spec_check(&spec, VIVERO_ONE_FOR_ONE, VIVERO_AUTO_NEVER),
+        VIVERO_SPEC_OK);
     spec.id = NULL;
-    CU_ASSERT_EQUAL(vivero_child_spec_check(&spec, VIVERO_ONE_FOR_ONE,
-                                            VIVERO_AUTO_NEVER),
-                    VIVERO_SPEC_MISSING_ID);
+    CU_ASSERT_EQUAL(
+        vivero_child_spec_check(&spec, VIVERO_ONE_FOR_ONE, VIVERO_AUTO_NEVER),
+        VIVERO_SPEC_MISSING_ID);
 }
 
 static void an_initialised_spec_is_all_defaults(void)
@@ -277,13 +282,13 @@ static void every_fault_has_a_text_of_its_own(void)
     int same = 0;
 
     for (int i = 0; i < VIVERO_SPEC_FAULT_COUNT; i++) {
-        const char *text =
-            vivero_spec_fault_text((enum vivero_spec_fault)i);
+        const char *text = vivero_spec_fault_text((enum vivero_spec_fault)i);
 
         CU_ASSERT_PTR_NOT_NULL_FATAL(text);
         for (int j = 0; j < i; j++) {
-            same += strcmp(text, vivero_spec_fault_text(
-                                     (enum vivero_spec_fault)j)) == 0;
+            same +=
+                strcmp(text,
+                       vivero_spec_fault_text((enum vivero_spec_fault)j)) == 0;
         }
     }
     CU_ASSERT_EQUAL(same, 0);
@@ -291,19 +296,18 @@ static void every_fault_has_a_text_of_its_own(void)
                            "unknown");
 }
 
-SUITE_MAIN("supervisor_specs", set_up, NULL,
-           TEST(t_sup_07_a_good_list_has_no_fault), TEST(t_sup_07_missing_id),
-           TEST(t_sup_07_long_id), TEST(t_sup_07_duplicate_id),
-           TEST(t_sup_07_missing_operations), TEST(t_sup_07_size),
-           TEST(t_sup_07_restart_type), TEST(t_sup_07_child_type),
-           TEST(t_sup_07_shutdown), TEST(t_sup_07_start_timeout),
-           TEST(t_sup_07_significant), TEST(t_sup_07_budget_of_its_own),
-           TEST(t_sup_07_backoff), TEST(t_sup_07_strategy),
-           TEST(t_sup_07_intensity), TEST(t_sup_07_period),
-           TEST(t_sup_07_auto_shutdown),
-           TEST(t_sup_07_children_that_do_not_fit), TEST(t_sup_07_name),
-           TEST(t_sup_07_a_dynamic_child_needs_no_id_but_must_not_be_significant),
-           TEST(t_sup_07_what_is_wrong_further_down_is_found),
-           TEST(a_spec_can_be_checked_alone),
-           TEST(an_initialised_spec_is_all_defaults),
-           TEST(every_fault_has_a_text_of_its_own))
+SUITE_MAIN(
+    "supervisor_specs", set_up, NULL, TEST(t_sup_07_a_good_list_has_no_fault),
+    TEST(t_sup_07_missing_id), TEST(t_sup_07_long_id),
+    TEST(t_sup_07_duplicate_id), TEST(t_sup_07_missing_operations),
+    TEST(t_sup_07_size), TEST(t_sup_07_restart_type), TEST(t_sup_07_child_type),
+    TEST(t_sup_07_shutdown), TEST(t_sup_07_start_timeout),
+    TEST(t_sup_07_significant), TEST(t_sup_07_budget_of_its_own),
+    TEST(t_sup_07_backoff), TEST(t_sup_07_strategy), TEST(t_sup_07_intensity),
+    TEST(t_sup_07_period), TEST(t_sup_07_auto_shutdown),
+    TEST(t_sup_07_children_that_do_not_fit), TEST(t_sup_07_name),
+    TEST(t_sup_07_a_dynamic_child_needs_no_id_but_must_not_be_significant),
+    TEST(t_sup_07_what_is_wrong_further_down_is_found),
+    TEST(a_spec_can_be_checked_alone),
+    TEST(an_initialised_spec_is_all_defaults),
+    TEST(every_fault_has_a_text_of_its_own))

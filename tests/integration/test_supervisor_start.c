@@ -65,7 +65,7 @@ static struct vivero_child_counts counts(void)
 
 static struct vivero_child_info info_of(const char *id)
 {
-    struct vivero_child_info info = {.state = (enum vivero_child_state)-1};
+    struct vivero_child_info info = {.state = (enum vivero_child_state) - 1};
 
     (void)vivero_supervisor_which_child(supervisor, id, &info, LONG);
     return info;
@@ -75,8 +75,8 @@ static struct vivero_child_info info_of(const char *id)
 
 static void t_sup_01_a_supervisor_without_children_starts_and_stops(void)
 {
-    CU_ASSERT_EQUAL_FATAL(
-        vivero_supervisor_start(NULL, &supervisor, NULL), VIVERO_OK);
+    CU_ASSERT_EQUAL_FATAL(vivero_supervisor_start(NULL, &supervisor, NULL),
+                          VIVERO_OK);
     CU_ASSERT_TRUE(vivero_is_alive(supervisor));
     CU_ASSERT_EQUAL(counts().specs, 0);
 
@@ -92,9 +92,8 @@ static void children_start_in_order_and_stop_in_reverse(void)
     CU_ASSERT_EQUAL_FATAL(start_three(), VIVERO_OK);
     CU_ASSERT_EQUAL(vivero_supervisor_stop(supervisor, NULL, LONG), VIVERO_OK);
 
-    CU_ASSERT_STRING_EQUAL(
-        fake_journal(),
-        "start a, start b, start c, stop c, stop b, stop a");
+    CU_ASSERT_STRING_EQUAL(fake_journal(),
+                           "start a, start b, start c, stop c, stop b, stop a");
 }
 
 static void a_name_is_registered_and_taken(void)
@@ -167,9 +166,8 @@ static void a_child_may_come_up_later(void)
 
     CU_ASSERT_EQUAL_FATAL(start_dynamic(NULL, 0), VIVERO_OK);
     a.start = FAKE_STARTS_LATER;
-    CU_ASSERT_EQUAL(vivero_supervisor_start_child(supervisor, &spec_a,
-                                                  VIVERO_MILLISECONDS(1),
-                                                  &child),
+    CU_ASSERT_EQUAL(vivero_supervisor_start_child(
+                        supervisor, &spec_a, VIVERO_MILLISECONDS(1), &child),
                     VIVERO_E_TIMED_OUT);
     CU_ASSERT_EQUAL(counts().active, 0);
     fake_come_up(&a);
@@ -288,10 +286,10 @@ static void t_sup_09_dynamic_children_start_with_an_argument(void)
 
     CU_ASSERT_EQUAL_FATAL(start_dynamic(&template_, 0), VIVERO_OK);
     for (int i = 0; i < 2; i++) {
-        CU_ASSERT_EQUAL(vivero_supervisor_start_child_with(
-                            supervisor, &fakes[i], sizeof(fakes[i]), LONG,
-                            &children[i]),
-                        VIVERO_OK);
+        CU_ASSERT_EQUAL(
+            vivero_supervisor_start_child_with(
+                supervisor, &fakes[i], sizeof(fakes[i]), LONG, &children[i]),
+            VIVERO_OK);
     }
     CU_ASSERT_STRING_EQUAL(fake_journal(), "start a, start b");
     CU_ASSERT_EQUAL(counts().specs, 2);
@@ -352,9 +350,9 @@ static void children_are_listed_in_reverse_start_order(void)
 
     CU_ASSERT_EQUAL_FATAL(start_three(), VIVERO_OK);
 
-    CU_ASSERT_EQUAL(vivero_supervisor_which_children(supervisor, info, 2,
-                                                     &count, LONG),
-                    VIVERO_OK);
+    CU_ASSERT_EQUAL(
+        vivero_supervisor_which_children(supervisor, info, 2, &count, LONG),
+        VIVERO_OK);
 
     CU_ASSERT_EQUAL(count, 3);
     CU_ASSERT_STRING_EQUAL(info[0].id, "c");
@@ -370,9 +368,8 @@ static void which_child_reports_one_that_is_not_there(void)
 
     CU_ASSERT_EQUAL_FATAL(start_three(), VIVERO_OK);
 
-    CU_ASSERT_EQUAL(
-        vivero_supervisor_which_child(supervisor, "x", &info, LONG),
-        VIVERO_E_NOT_FOUND);
+    CU_ASSERT_EQUAL(vivero_supervisor_which_child(supervisor, "x", &info, LONG),
+                    VIVERO_E_NOT_FOUND);
 }
 
 static void specs_are_counted_by_type_whether_they_run_or_not(void)

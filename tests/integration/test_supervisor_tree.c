@@ -54,7 +54,7 @@ static int start_nested(int32_t inner_intensity)
 
 static struct vivero_child_info info_of(const char *id)
 {
-    struct vivero_child_info info = {.state = (enum vivero_child_state)-1};
+    struct vivero_child_info info = {.state = (enum vivero_child_state) - 1};
 
     (void)vivero_supervisor_which_child(supervisor, id, &info, LONG);
     return info;
@@ -111,13 +111,12 @@ static void a_failing_start_below_fails_the_start_above(void)
     char failed[64];
 
     b.start = FAKE_FAILS;
-    spec_inner.options =
-        VIVERO_SUPERVISOR_OPTIONS(VIVERO_CHILDREN(&spec_b));
+    spec_inner.options = VIVERO_SUPERVISOR_OPTIONS(VIVERO_CHILDREN(&spec_b));
 
     CU_ASSERT_EQUAL(
-        vivero_supervisor_start(VIVERO_SUPERVISOR_OPTIONS(VIVERO_CHILDREN(
-                                    &spec_a, &spec_inner)),
-                                &supervisor, failed),
+        vivero_supervisor_start(
+            VIVERO_SUPERVISOR_OPTIONS(VIVERO_CHILDREN(&spec_a, &spec_inner)),
+            &supervisor, failed),
         -7);
 
     CU_ASSERT_STRING_EQUAL(failed, "inner");
@@ -146,9 +145,8 @@ static void giving_up_goes_all_the_way_up(void)
 
 static int open_partitions(uint32_t count)
 {
-    struct vivero_child_spec spec = {.size = sizeof(spec),
-                                     .ops = &fake_child,
-                                     .options = &a};
+    struct vivero_child_spec spec = {
+        .size = sizeof(spec), .ops = &fake_child, .options = &a};
 
     return vivero_partitions_start(NULL, &spec, count, &supervisor);
 }
@@ -244,11 +242,10 @@ static void partitions_refuse_what_does_not_fit(void)
                         VIVERO_SUPERVISOR_OPTIONS(.strategy = VIVERO_DYNAMIC),
                         &spec_a, 2, &ref),
                     VIVERO_E_INVALID);
-    CU_ASSERT_EQUAL(
-        vivero_partitions_start(
-            VIVERO_SUPERVISOR_OPTIONS(VIVERO_CHILDREN(&spec_b)), &spec_a, 2,
-            &ref),
-        VIVERO_E_INVALID);
+    CU_ASSERT_EQUAL(vivero_partitions_start(
+                        VIVERO_SUPERVISOR_OPTIONS(VIVERO_CHILDREN(&spec_b)),
+                        &spec_a, 2, &ref),
+                    VIVERO_E_INVALID);
 }
 
 /* ---- Pictures ------------------------------------------------------------------------------ */

@@ -175,10 +175,8 @@ const struct vivero_child_ops fake_child = {.size = sizeof(fake_child),
                                             .start = start,
                                             .stop = stop,
                                             .kill = do_kill};
-const struct vivero_child_ops fake_without_kill = {.size = sizeof(fake_child),
-                                                   .kind = "fake",
-                                                   .start = start,
-                                                   .stop = stop};
+const struct vivero_child_ops fake_without_kill = {
+    .size = sizeof(fake_child), .kind = "fake", .start = start, .stop = stop};
 
 struct vivero_child_spec fake_spec(struct fake *fake)
 {

@@ -69,6 +69,32 @@ static void t_sup_05_a_first_start_that_fails_stops_those_before_it(void)
     SAYS(ends(0, SHUTDOWN), "down");
 }
 
+static void a_first_start_without_resources_has_failed_too(void)
+{
+    kit_open(VV_ONE_FOR_ONE, 3);
+    kit_attach(0, 3);
+    tell_all(VV_EVENT_OPEN);
+    is_up(0);
+
+    SAYS(tell(VV_EVENT_STARVED, 1), "refuse 1, stop 0");
+    SAYS(ends(0, SHUTDOWN), "down");
+}
+
+static void a_group_restart_without_resources_is_tried_again(void)
+{
+    kit_open(VV_ONE_FOR_ALL, 1);
+    kit_bring_up(2);
+    fails(0);
+    ends(1, SHUTDOWN);
+
+    SAYS(tell(VV_EVENT_STARVED, 0), "");
+    CU_ASSERT_FALSE(vv_decide_is_busy(&kit.decide));
+    SAYS(pass(SECOND), "later 0");
+    SAYS(tell(VV_EVENT_TURN, 0), "start 0");
+    SAYS(is_up(0), "start 1");
+    CU_ASSERT_EQUAL(kit.decide.shared.count, 1);
+}
+
 static void a_start_that_takes_too_long_is_killed_and_has_failed(void)
 {
     kit_open(VV_ONE_FOR_ONE, 3);
@@ -783,6 +809,8 @@ SUITE_MAIN("decide_rows", NULL, kit_close,
            TEST(a_supervisor_without_children_is_up_at_once),
            TEST(t_sup_02_an_ignored_child_is_kept_unless_it_is_temporary),
            TEST(t_sup_05_a_first_start_that_fails_stops_those_before_it),
+           TEST(a_first_start_without_resources_has_failed_too),
+           TEST(a_group_restart_without_resources_is_tried_again),
            TEST(a_start_that_takes_too_long_is_killed_and_has_failed),
            TEST(t_res_01_a_permanent_child_restarts_whatever_the_reason),
            TEST(t_res_02_a_transient_child_restarts_only_after_a_failure),

@@ -322,6 +322,9 @@ static void live(uint32_t index)
     case RISING:
         if (roll(up ? 6 : 60) == 0) {
             end(index, VIVERO_EXIT_FAILED);
+        } else if (roll(30) == 0) {
+            place->life = NOWHERE;
+            feed(VV_EVENT_STARVED, index, VIVERO_EXIT_NONE);
         } else if (roll(20) == 0) {
             place->life = NOWHERE;
             feed(VV_EVENT_IGNORED, index, VIVERO_EXIT_IGNORED);
