@@ -13,6 +13,7 @@ base_libbase_la_SOURCES = \
 
 viveroinclude_HEADERS += \
 	include/vivero/api.h \
+	include/vivero/child.h \
 	include/vivero/error.h \
 	include/vivero/exit.h \
 	include/vivero/log.h \

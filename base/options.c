@@ -9,7 +9,7 @@
 #include <stdbool.h>
 #include <string.h>
 
-VV_NO_TAIL_PADDING(struct vivero_send, message);
+VV_NO_TAIL_PADDING(struct vivero_send, tag);
 
 static bool all_zero(const unsigned char *bytes, size_t size)
 {

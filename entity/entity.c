@@ -20,7 +20,9 @@
  *      only then the slot's generation moves on.
  *   I3 queued counts the envelopes in the inbox that are not reserved;
  *      tombstones of them have given their room back.
- *   I4 An entity is freed by the last reference to it, never before its end.
+ *   I4 An entity is freed by the last reference to it, never before its end; its
+ *      slot stays its own until then, so the lock and the words that its thread
+ *      sleeps on are nobody else's.
  * Locks.    VV_RANK_ENTITY, one in each slot, never two at once. Ties and names
  *           come before it, so what fires at an end takes theirs first.
  * Sync.     entity.park: whoever put something wakes the sleeper. entity.room:
@@ -50,6 +52,12 @@ static _Atomic uint32_t count; /* of entities and reserved references */
 
 /* ---- The process-wide part --------------------------------------------------- */
 
+bool vv_entities_exist(void)
+{
+    /* relaxed: see vv_errands_end(). */
+    return atomic_load_explicit(&count, memory_order_relaxed) > 0;
+}
+
 static int retain_runtime(void)
 {
     int error;
@@ -70,6 +78,7 @@ static void release_runtime(void)
 {
     /* sync(entity.count): the last one sees what the others did. */
     if (atomic_fetch_sub_explicit(&count, 1, memory_order_acq_rel) == 1) {
+        vv_errands_end();
         vv_ties_free_all();
     }
     vv_fork_unwatch();
@@ -115,6 +124,11 @@ struct vv_entity *vv_entity_lock(struct vivero_ref ref)
     return slot->entity;
 }
 
+void vv_entity_hold(struct vv_entity *entity)
+{
+    vv_mutex_lock(&entity->slot->lock);
+}
+
 void vv_entity_unlock(struct vv_entity *entity)
 {
     vv_mutex_unlock(&entity->slot->lock);
@@ -142,6 +156,7 @@ void vv_entity_release(struct vv_entity *entity)
     vv_mutex_unlock(&slot->lock);
     if (last) {
         entity->ops->free(entity);
+        vv_slot_free(slot);
         release_runtime();
     }
 }
@@ -340,9 +355,10 @@ void vv_entity_poke(struct vv_entity *entity)
     vv_mutex_unlock(&entity->slot->lock);
 }
 
-static bool has_mail_locked(const struct vv_entity *entity)
+bool vv_entity_has_mail_locked(const struct vv_entity *entity)
 {
-    return entity->requests != NULL || entity->verdict != NULL ||
+    return vv_entity_is_ending_locked(entity) || entity->requests != NULL ||
+           entity->verdict != NULL ||
            (entity->first != NULL &&
             (entity->flags & VV_ENTITY_SUSPENDED) == 0);
 }
@@ -352,7 +368,7 @@ bool vv_entity_has_mail(struct vv_entity *entity)
     bool has;
 
     vv_mutex_lock(&entity->slot->lock);
-    has = has_mail_locked(entity);
+    has = vv_entity_has_mail_locked(entity);
     vv_mutex_unlock(&entity->slot->lock);
     return has;
 }
@@ -364,7 +380,7 @@ static bool look_before_sleep(struct vv_entity *entity)
 
     vv_mutex_lock(&entity->slot->lock);
     something =
-        has_mail_locked(entity) || (entity->flags & VV_ENTITY_POKED) != 0;
+        vv_entity_has_mail_locked(entity) || (entity->flags & VV_ENTITY_POKED) != 0;
     entity->flags &= ~(uint32_t)VV_ENTITY_POKED;
     /* relaxed: guarded by the lock until the next line of whoever wakes. */
     atomic_store_explicit(&entity->slot->park, something ? AWAKE : LOOKING,
@@ -409,6 +425,16 @@ bool vv_entity_rest(struct vv_entity *entity, const struct vv_spin *spin,
         }
     }
     return true;
+}
+
+void vv_entity_suspend(struct vv_entity *entity, bool suspended)
+{
+    vv_mutex_lock(&entity->slot->lock);
+    entity->flags = suspended
+                        ? entity->flags | VV_ENTITY_SUSPENDED
+                        : entity->flags & ~(uint32_t)VV_ENTITY_SUSPENDED;
+    vv_entity_poke_locked(entity);
+    vv_mutex_unlock(&entity->slot->lock);
 }
 
 /* ---- Putting ------------------------------------------------------------------------ */
@@ -482,7 +508,8 @@ int vv_entity_wait_for_room(struct vv_entity *entity, int64_t deadline_ns)
     bool gone;
 
     if (!begin_room_wait(entity, &sequence)) {
-        in_time = vv_park(&slot->room, sequence, deadline_ns);
+        in_time = vv_here_park(&slot->room, sequence, deadline_ns) ==
+                  VV_WAKE_CALLED;
         vv_mutex_lock(&slot->lock);
         slot->room_waiters--;
         vv_mutex_unlock(&slot->lock);
@@ -603,6 +630,7 @@ static struct vv_envelope *take_envelope(struct vv_entity *entity)
 static bool take_control(struct vv_entity *entity, struct vv_mail *mail)
 {
     vv_mutex_lock(&entity->slot->lock);
+    mail->over = vv_entity_is_ending_locked(entity);
     mail->request = entity->requests;
     if (mail->request != NULL) {
         entity->requests = mail->request->next;
@@ -611,12 +639,12 @@ static bool take_control(struct vv_entity *entity, struct vv_mail *mail)
         entity->verdict = NULL;
     }
     vv_mutex_unlock(&entity->slot->lock);
-    return mail->request != NULL || mail->verdict != NULL;
+    return mail->over || mail->request != NULL || mail->verdict != NULL;
 }
 
 bool vv_entity_take(struct vv_entity *entity, struct vv_mail *mail)
 {
-    *mail = (struct vv_mail){NULL, NULL, NULL};
+    *mail = (struct vv_mail){.over = false};
     if (take_control(entity, mail)) {
         return true;
     }
@@ -629,10 +657,12 @@ vv_entity_take_if(struct vv_entity *entity,
                   bool (*matches)(const struct vv_envelope *, const void *),
                   const void *ctx)
 {
+    struct vv_slot *slot = entity->slot;
     struct vv_envelope *found = NULL;
     struct vv_envelope *before = NULL;
+    bool room;
 
-    vv_mutex_lock(&entity->slot->lock);
+    vv_mutex_lock(&slot->lock);
     for (struct vv_envelope *at = entity->first; at != NULL && found == NULL;
          at = at->next) {
         if (!matches(at, ctx)) {
@@ -650,7 +680,11 @@ vv_entity_take_if(struct vv_entity *entity,
         }
         entity->queued -= at->reserved ? 0 : 1;
     }
-    vv_mutex_unlock(&entity->slot->lock);
+    room = found != NULL && offer_room_locked(slot, entity);
+    vv_mutex_unlock(&slot->lock);
+    if (room) {
+        vv_unpark(&slot->room, VV_UNPARK_ALL);
+    }
     return found;
 }
 
@@ -666,15 +700,21 @@ static void discard(struct vv_slot *slot, struct vv_envelope *envelope,
     vv_envelope_free(envelope);
 }
 
-static bool counts(const struct vv_envelope *envelope, const void *ctx)
+/* A tombstone has given its room back already. */
+static bool holds_room(const struct vv_envelope *envelope, const void *ctx)
 {
+    const struct vv_reply *reply = envelope->kind == VV_ENVELOPE_OPERATION
+                                       ? envelope->message.reply
+                                       : NULL;
+
     (void)ctx;
-    return !envelope->reserved;
+    return !envelope->reserved &&
+           (reply == NULL || !vv_reply_is_tombstone(reply));
 }
 
 void vv_entity_drop_oldest(struct vv_entity *entity)
 {
-    struct vv_envelope *oldest = vv_entity_take_if(entity, counts, NULL);
+    struct vv_envelope *oldest = vv_entity_take_if(entity, holds_room, NULL);
 
     if (oldest != NULL) {
         discard(entity->slot, oldest, VIVERO_E_FULL, NULL);
@@ -691,13 +731,14 @@ struct remains {
 
 static bool begin_end(struct vv_entity *entity, struct remains *remains)
 {
-    struct vv_slot *slot = entity->slot;
     bool first;
+    bool wake = false;
 
-    vv_mutex_lock(&slot->lock);
+    vv_entity_hold(entity);
     first = !vv_entity_is_ending_locked(entity);
     if (first) {
         entity->flags |= VV_ENTITY_ENDING;
+        wake = rouse_locked(entity); /* its thread may not know of it */
         *remains = (struct remains){entity->first, entity->requests,
                                     entity->verdict};
         entity->first = NULL;
@@ -705,7 +746,7 @@ static bool begin_end(struct vv_entity *entity, struct remains *remains)
         entity->verdict = NULL;
         entity->queued = 0;
     }
-    vv_mutex_unlock(&slot->lock);
+    unlock_and_wake(entity, wake);
     return first;
 }
 
@@ -746,20 +787,24 @@ static void finish_end(struct vv_entity *entity, const struct vivero_exit *exit)
     if (room) {
         vv_unpark(&slot->room, VV_UNPARK_ALL);
     }
-    vv_slot_free(slot);
 }
 
-bool vv_entity_end(struct vv_entity *entity, const struct vivero_exit *exit)
+bool vv_entity_end(struct vv_entity *entity, const struct vivero_exit *reason)
 {
+    struct vivero_exit exit = *reason;
     struct remains remains;
 
     if (!begin_end(entity, &remains)) {
         return false;
     }
+    /* It is no signal any more, which would be one to those linked. */
+    if (exit.kind == VIVERO_EXIT_KILL) {
+        exit.kind = VIVERO_EXIT_KILLED;
+    }
     vv_name_forget(entity);
-    settle_remains(entity->slot, &remains, exit);
-    vv_ties_fire(entity, exit);
-    finish_end(entity, exit);
+    settle_remains(entity->slot, &remains, &exit);
+    vv_ties_fire(entity, &exit);
+    finish_end(entity, &exit);
     return true;
 }
 

@@ -124,6 +124,8 @@ void vv_entity_release(struct vv_entity *entity);
 /* The entity behind a reference, with its lock held; NULL: gone. */
 struct vv_entity *vv_entity_lock(struct vivero_ref ref);
 void vv_entity_unlock(struct vv_entity *entity);
+/* The lock of one that the caller has a reference to, whatever its state. */
+void vv_entity_hold(struct vv_entity *entity);
 /* The same and with a reference of the caller's own, without the lock. */
 struct vv_entity *vv_entity_retain(struct vivero_ref ref);
 
@@ -133,6 +135,11 @@ void vv_entity_set_here(struct vv_entity *entity);
 /* Whether ancestor is among ref's, or ref itself; of the calling entity. */
 bool vv_entity_is_below(struct vivero_ref ref, struct vivero_ref ancestor);
 bool vv_entity_is_above_here(struct vivero_ref ref);
+
+/* Whether exits are messages to it. */
+bool vv_entity_traps(struct vv_entity *entity);
+/* Let messages stay in its inbox, or have them taken again. */
+void vv_entity_suspend(struct vv_entity *entity, bool suspended);
 
 /* ---- Sending -------------------------------------------------------------------- */
 
@@ -160,16 +167,18 @@ void vv_entity_poke(struct vv_entity *entity);
 
 /* ---- Taking: its thread --------------------------------------------------------- */
 
-/* What is next: a request, a verdict, an envelope, in this order. */
+/* What is next: the end, a request, a verdict, an envelope, in this order. */
 struct vv_mail {
     struct vv_request *request;
     struct vv_envelope *envelope; /* whose message, if any, has begun */
     struct vv_envelope *verdict;  /* it is to end, for this exit */
+    bool over; /* it has been ended by somebody else: nothing of it is left */
 };
 /* False: nothing now. Expired messages and tombstones on the way are dealt
  * with. While it is suspended there are no envelopes. */
 bool vv_entity_take(struct vv_entity *entity, struct vv_mail *mail);
 bool vv_entity_has_mail(struct vv_entity *entity);
+bool vv_entity_has_mail_locked(const struct vv_entity *entity);
 /* Take what was reserved for one thing out of the inbox; NULL: not there. */
 struct vv_envelope *
 vv_entity_take_if(struct vv_entity *entity,
@@ -196,6 +205,8 @@ void vv_entity_count_ties(struct vv_entity *entity, uint32_t *links,
 /* As vivero_register(); EXISTS also sets *holder, if not NULL. */
 int vv_name_give(struct vivero_ref ref, const char *name,
                  struct vivero_ref *holder);
+/* It is free, though its end has not begun. */
+void vv_name_forget(struct vv_entity *entity);
 /* Its name; "" without one. */
 void vv_name_copy(const struct vv_entity *entity, char *name, size_t size);
 

@@ -35,18 +35,24 @@ struct vv_slot *vv_slot_find(uint32_t index);
 
 /* ---- entity.c ---- */
 
+/* Whether there is any, or a reference to one that was. */
+bool vv_entities_exist(void);
 /* Whether its end has begun. */
 bool vv_entity_is_ending_locked(const struct vv_entity *entity);
 void vv_entity_append_locked(struct vv_entity *entity,
                              struct vv_envelope *envelope);
 
-/* ---- ties.c, names.c ---- */
+/* ---- ties.c ---- */
 
 /* Links and monitors of an entity that ends. */
 void vv_ties_fire(struct vv_entity *entity, const struct vivero_exit *exit);
-void vv_name_forget(struct vv_entity *entity);
 /* Memory that ends with the last entity. */
 void vv_ties_free_all(void);
+
+/* ---- tell_timer.c ---- */
+
+/* The last entity is gone, and with it whom timers could tell. */
+void vv_errands_end(void);
 
 /* ---- request.c ---- */
 

@@ -10,6 +10,7 @@ entity_libentity_la_SOURCES = \
 	%D%/request.c \
 	%D%/signal.c \
 	%D%/tell.c \
+	%D%/tell_timer.c \
 	%D%/ties.c
 
 viveroinclude_HEADERS += include/vivero/entity.h

@@ -123,7 +123,7 @@ bool vivero_trap_exits(bool trap)
     return before;
 }
 
-static bool traps(struct vv_entity *self)
+bool vv_entity_traps(struct vv_entity *self)
 {
     bool does;
 
@@ -138,7 +138,7 @@ int vivero_link(struct vivero_ref other)
     struct vv_entity *self = caller("vivero_link");
     int error = vv_forked() ? VIVERO_E_FORKED : vv_entity_link(self, other);
 
-    return error == VIVERO_E_GONE && traps(self) ? VIVERO_OK : error;
+    return error == VIVERO_E_GONE && vv_entity_traps(self) ? VIVERO_OK : error;
 }
 
 static bool is_exit_from(const struct vv_envelope *envelope, const void *other)

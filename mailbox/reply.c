@@ -2,8 +2,8 @@
 /* reply: where the answer to one message is written and waited for.
  *
  * Model.    A slot has two sides, the caller's and the message's. Its word
- *           holds a generation (26 bits), a `caller` bit (there is one), a
- *           `parked` bit and the state:
+ *           holds a generation (25 bits), a `caller` bit (there is one), a
+ *           `parked` and a `watched` bit and the state:
  *
  *             FREE -> QUEUED -> RUNNING ------------> DONE -> FREE (caller)
  *                        |         |  \-> OWED -> SETTLING -^
@@ -14,7 +14,8 @@
  *                               \---> DONE (cell passed first)
  *
  *           A slot without a caller goes RUNNING -> FREE when settled, and
- *           QUEUED -> DEAD when cancelled.
+ *           QUEUED -> DEAD when cancelled. A future has any number of
+ *           threads on the caller's side: see future.c.
  * Threads.  Each step is one CAS on the word, so each step has one winner, and
  *           the state tells the loser that the rest is the other's: exactly one
  *           answer, exactly one free.
@@ -23,7 +24,7 @@
  *   I2 result, exit and out are written by who holds RUNNING or SETTLING,
  *      before DONE; the caller reads them after DONE.
  *   I3 A word is only changed from its exact value, so a token or handle of an
- *      older generation fails. Generations wrap after 2^26 uses of one slot.
+ *      older generation fails. Generations wrap after 2^25 uses of one slot.
  * Memory.   Slots live in chunks that stay where they are until the last object
  *           of the process is closed, so a wake-up that comes late hits a slot,
  *           not somebody's stack. Threads keep a few in a cache; the rest is
@@ -40,6 +41,7 @@
 #include <vivero/time.h>
 
 #include "base/check.h"
+#include "mailbox/future_private.h"
 #include "mailbox/here.h"
 #include "mailbox/reply_private.h"
 #include "mailbox/spin.h"
@@ -56,6 +58,22 @@ static void *out_of(struct vv_reply *reply)
     return reply->out_box != NULL ? reply->out_box : reply->out;
 }
 
+/* The caller is answered by this step. Whoever waits for a future may be many. */
+static bool step_to_answer(struct vv_reply *reply, uint32_t *word,
+                           enum reply_state to)
+{
+    if (__builtin_expect((*word & WATCHED) != 0, 0)) {
+        return vv_future_answer(reply, word, to);
+    }
+    if (!step(reply, word, with_state(*word, to))) {
+        return false;
+    }
+    if ((*word & PARKED) != 0) {
+        vv_unpark(&reply->word, VV_UNPARK_ALL);
+    }
+    return true;
+}
+
 /* The answer stands in the slot: let the caller see it. From SETTLING, which
  * the calling thread holds; the caller waits for it to end. */
 static void publish(struct vv_reply *reply)
@@ -66,10 +84,7 @@ static void publish(struct vv_reply *reply)
         vv_reply_free_slot(reply);
         return;
     }
-    while (!step(reply, &word, with_state(word, DONE))) {
-    }
-    if ((word & PARKED) != 0) {
-        vv_unpark(&reply->word, 1);
+    while (!step_to_answer(reply, &word, DONE)) {
     }
 }
 
@@ -77,8 +92,8 @@ static void fill(struct vv_reply *reply, int result, const void *out,
                  const struct vivero_exit *exit)
 {
     reply->result = result;
-    if (result == VIVERO_OK && reply->out_size > 0) {
-        memcpy(out_of(reply), out, reply->out_size);
+    if (result == VIVERO_OK && out_size_of(reply) > 0) {
+        memcpy(out_of(reply), out, out_size_of(reply));
     }
     if (result == VIVERO_E_DOWN && exit != NULL) {
         reply->exit = *exit;
@@ -122,7 +137,7 @@ void vv_reply_bury(struct vv_reply *reply)
         reply->result = VIVERO_E_CANCELLED;
         if (step(reply, &word, with_state(word, DONE))) {
             if (parked != 0) {
-                vv_unpark(&reply->word, 1);
+                vv_unpark(&reply->word, VV_UNPARK_ALL);
             }
             return;
         }
@@ -187,8 +202,8 @@ bool vv_reply_owe(struct vv_reply *reply, uint32_t generation,
     vv_mutex_lock(&vv_reply_lock);
     word = load_word(reply);
     /* Fencing takes the same lock, so if the slot is ours now it stays so. */
-    if (generation_of(word) == generation && state_of(word) != SETTLING &&
-        state_of(word) != DONE) {
+    if (!debts->closed && generation_of(word) == generation &&
+        (state_of(word) == RUNNING || state_of(word) == ABANDONED)) {
         has_caller = (word & CALLER) != 0;
         if (has_caller) {
             debt_link_locked(reply, debts);
@@ -244,9 +259,9 @@ int vv_reply_pay(struct vivero_reply_token token, int result, const void *out,
         return VIVERO_E_FORKED;
     }
     vv_mutex_lock(&vv_reply_lock);
-    reply = vv_reply_find_locked(token.slot);
+    reply = vv_reply_find(token.slot);
     if (reply != NULL && collect_locked(reply, token.generation, &debts)) {
-        if (result == VIVERO_OK && size != reply->out_size) {
+        if (result == VIVERO_OK && size != out_size_of(reply)) {
             put_back_locked(reply, debts);
             error = VIVERO_E_INVALID;
         } else {
@@ -286,14 +301,15 @@ void vv_reply_default(struct vv_debts *debts, int result,
     }
 }
 
-bool vv_reply_fence(struct vivero_reply_token token, int result)
+bool vv_reply_fence(struct vivero_reply_token token, int result,
+                    const struct vivero_exit *exit)
 {
     struct vv_reply *reply;
     uint32_t word;
     bool mine = false;
 
     vv_mutex_lock(&vv_reply_lock);
-    reply = vv_reply_find_locked(token.slot);
+    reply = vv_reply_find(token.slot);
     if (reply != NULL) {
         word = load_word(reply);
         while (!mine && generation_of(word) == token.generation &&
@@ -304,10 +320,27 @@ bool vv_reply_fence(struct vivero_reply_token token, int result)
     }
     vv_mutex_unlock(&vv_reply_lock);
     if (mine) {
-        fill(reply, result, NULL, NULL);
+        fill(reply, result, NULL, exit);
         publish(reply);
     }
     return mine;
+}
+
+static void set_closed(struct vv_debts *debts, bool closed)
+{
+    vv_mutex_lock(&vv_reply_lock);
+    debts->closed = closed;
+    vv_mutex_unlock(&vv_reply_lock);
+}
+
+void vv_reply_close_debts(struct vv_debts *debts)
+{
+    set_closed(debts, true);
+}
+
+void vv_reply_open_debts(struct vv_debts *debts)
+{
+    set_closed(debts, false);
 }
 
 /* ---- Cancelling ---------------------------------------------------------- */
@@ -317,15 +350,11 @@ static bool cut_exactly(struct vv_reply *reply, uint32_t generation)
     uint32_t word = load_word(reply);
 
     while (generation_of(word) == generation && state_of(word) == QUEUED) {
-        uint32_t parked = word & PARKED;
-        enum reply_state to = (word & CALLER) != 0 ? CUT : DEAD;
         struct vv_box *box = box_of(reply);
 
-        if (step(reply, &word, with_state(word, to))) {
+        if ((word & CALLER) != 0 ? step_to_answer(reply, &word, CUT)
+                                 : step(reply, &word, with_state(word, DEAD))) {
             vv_box_free(box);
-            if (parked != 0) {
-                vv_unpark(&reply->word, 1);
-            }
             return true;
         }
     }
@@ -344,7 +373,7 @@ bool vv_reply_cancel(struct vivero_message message)
     bool done = false;
 
     vv_mutex_lock(&vv_reply_lock);
-    reply = vv_reply_find_locked(message.slot);
+    reply = vv_reply_find(message.slot);
     if (reply != NULL &&
         generation_of(load_word(reply)) == message.generation) {
         /* Read before the step: afterwards the slot may be gone. While it is
@@ -402,28 +431,44 @@ static bool give_up(struct vv_reply *reply, bool *expired)
         case FREE:
         case ABANDONED:
         case DEAD:
+        case TAKEN:
             vv_misuse("internal: reply slot in state %d has a caller",
                       (int)state_of(word));
         }
     }
 }
 
-static void sleep_until_answered(struct vv_reply *reply)
+static enum vv_wake sleep_until_answered(struct vv_reply *reply)
 {
     uint32_t word = load_word(reply);
+    enum vv_wake wake = VV_WAKE_CALLED;
 
-    while (state_of(word) != DONE && state_of(word) != CUT) {
+    while (wake == VV_WAKE_CALLED && state_of(word) != DONE &&
+           state_of(word) != CUT) {
         if ((word & PARKED) == 0) {
             if (!step(reply, &word, word | PARKED)) {
                 continue;
             }
             word |= PARKED;
         }
-        if (!vv_park(&reply->word, word, reply->deadline_ns)) {
-            return;
-        }
+        wake = vv_here_park(&reply->word, word, reply->deadline_ns);
         word = load_word(reply);
     }
+    return wake;
+}
+
+int vv_reply_read(const struct vv_reply *reply, void *out)
+{
+    uint32_t out_size = out_size_of(reply);
+
+    if (reply->result == VIVERO_OK && out != NULL && out_size > 0) {
+        memcpy(out, reply->out_box != NULL ? reply->out_box : reply->out,
+               out_size);
+    }
+    if (reply->result == VIVERO_E_DOWN) {
+        vv_here()->last_exit = reply->exit;
+    }
+    return reply->result;
 }
 
 static int collect(struct vv_reply *reply, void *out)
@@ -436,13 +481,7 @@ static int collect(struct vv_reply *reply, void *out)
             return VIVERO_E_CANCELLED;
         }
     }
-    result = reply->result;
-    if (result == VIVERO_OK && out != NULL && reply->out_size > 0) {
-        memcpy(out, out_of(reply), reply->out_size);
-    }
-    if (result == VIVERO_E_DOWN) {
-        vv_here()->last_exit = reply->exit;
-    }
+    result = vv_reply_read(reply, out);
     vv_reply_free_slot(reply);
     return result;
 }
@@ -452,9 +491,11 @@ int vv_reply_wait(struct vv_reply *reply, const struct vv_spin *spin, void *out,
 {
     *expired = false;
     if (!vv_spin_until(spin, is_answered, reply)) {
-        sleep_until_answered(reply);
+        enum vv_wake wake = sleep_until_answered(reply);
+
         if (!is_answered(reply) && give_up(reply, expired)) {
-            return VIVERO_E_TIMED_OUT;
+            return wake == VV_WAKE_REFUSED ? VIVERO_E_DEADLOCK
+                                           : VIVERO_E_TIMED_OUT;
         }
     }
     return collect(reply, out);

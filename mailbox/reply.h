@@ -13,8 +13,12 @@
 #include <stdatomic.h>
 #include <stdbool.h>
 
+struct vivero_completions;
+struct vv_crew;
+struct vv_future_list;
 struct vv_here;
 struct vv_spin;
+struct vv_waiter;
 
 /* How a message that was not handled came to its end. */
 enum vv_settled {
@@ -35,21 +39,40 @@ struct vv_credit {
 struct vv_box {
     struct vv_account *account;
     size_t size; /* of the whole */
+    _Atomic uint32_t shares;
     _Alignas(max_align_t) unsigned char bytes[];
 };
 
 /* Room for size bytes of arguments, or NULL. */
 struct vv_box *vv_box_new(size_t size, struct vv_account *account);
-/* NULL is fine. */
+/* One more reader, who frees it as well. NULL is fine. */
+struct vv_box *vv_box_share(struct vv_box *box);
+/* The last share frees it. NULL is fine. */
 void vv_box_free(struct vv_box *box);
 
 #define VV_REPLY_INLINE 48 /* bytes of an answer kept in the slot itself */
+
+/* What a slot has besides when a future is waited for: see future.c. */
+struct vv_future_part {
+    /* atomic: read before it is known that they are still this future's */
+    _Atomic(const void *) object;
+    _Atomic(struct vv_crew *) crew;
+    _Atomic(struct vv_waiter *) single;
+    _Atomic bool addressed;
+    /* guarded by the futures' mutex */
+    uint32_t watchers; /* whom to poke: bits */
+    struct vivero_completions *completions;
+    void *tag;
+    struct vv_future_list *list; /* of completions; NULL: none */
+    struct vv_reply *next;
+    struct vv_reply *previous;
+};
 
 struct vv_reply {
     VV_CACHELINE_ALIGNED _Atomic uint32_t word; /* generation, parked, state */
     int32_t result; /* of the call; valid when done */
     uint32_t index; /* in the directory; fixed */
-    uint32_t out_size;
+    _Atomic uint32_t out_size;
     int64_t deadline_ns; /* VIVERO_FOREVER: none */
     const void *owner;
     _Atomic(struct vv_credit *) credit; /* where it is queued */
@@ -61,15 +84,19 @@ struct vv_reply {
     struct vv_reply *next;   /* in a free list, or of the same debtor */
     struct vv_reply *previous;
     struct vv_debts *debts; /* guarded by the depot's mutex */
+    struct vv_future_part future;
 };
 
 /* The answers one worker owes; zeroed: none. Guarded by the depot's mutex. */
 struct vv_debts {
     struct vv_reply *first;
+    bool closed; /* its debtor was fenced: nothing is owed any more */
 };
 
 /* The depot exists while somebody retains it. Errors: LIMIT. */
 int vv_reply_retain(void);
+/* Never the first. False: nobody does. */
+bool vv_reply_try_retain(void);
 void vv_reply_release(void);
 
 /* A slot whose message is about to be queued, with room for out_size bytes of
@@ -93,9 +120,10 @@ bool vv_reply_begin(struct vv_reply *reply, uint32_t *generation,
 void vv_reply_settle(struct vv_reply *reply, uint32_t generation, int result,
                      const void *out, const struct vivero_exit *exit);
 
-/* Settle from outside what a worker has begun and will not finish in time.
- * False: it was quicker. */
-bool vv_reply_fence(struct vivero_reply_token token, int result);
+/* Settle from outside what a worker has begun and will not finish in time; exit
+ * as in vv_reply_settle(). False: it was quicker. */
+bool vv_reply_fence(struct vivero_reply_token token, int result,
+                    const struct vivero_exit *exit);
 
 /* Turn a begun slot into a debt that can be paid by token. If it was fenced
  * meanwhile the token is stale from the start. False: it has no caller. */
@@ -108,6 +136,10 @@ int vv_reply_pay(struct vivero_reply_token token, int result, const void *out,
 /* The debtor ends: all its callers are told result, and exit if that is DOWN. */
 void vv_reply_default(struct vv_debts *debts, int result,
                       const struct vivero_exit *exit);
+/* The debtor was fenced: vv_reply_owe() makes no debts any more. */
+void vv_reply_close_debts(struct vv_debts *debts);
+/* A debtor that begins anew. */
+void vv_reply_open_debts(struct vv_debts *debts);
 
 /* Wait for the answer, spinning first. Copies it to out (NULL: nowhere), frees
  * the slot, returns the result. expired: whether the deadline passed while the

@@ -2,11 +2,12 @@
 /* reply_depot: where reply slots come from and go to.
  *
  * Slots live in chunks that stay where they are until the last object of the
- * process is closed, so that a late wake-up hits a slot and not somebody's
- * stack, and a stale token finds one to be refused by. Threads keep a few in a
- * cache; the rest is in the depot. Generations go on over a re-open, and 0 is
- * nobody's. The allocator, which may be the user's, is not called under the
- * lock. */
+ * process is closed and the last future used up, so that a late wake-up hits a
+ * slot and not somebody's stack, and a stale token finds one to be refused by.
+ * Who looks at a slot without a right to it, which is who has but a future,
+ * retains the depot meanwhile. Threads keep a few slots in a cache; the rest is
+ * in the depot. Generations go on over a re-open, and 0 is nobody's. The
+ * allocator, which may be the user's, is not called under the lock. */
 #include <vivero/error.h>
 #include <vivero/time.h>
 
@@ -21,13 +22,16 @@
 #define CACHE_REFILL 16u
 
 struct vv_mutex vv_reply_lock = VV_MUTEX_INIT(VV_RANK_REPLY);
+/* atomic: written under vv_reply_lock */
+static _Atomic(struct vv_reply *) chunks[CHUNKS_MAX];
 /* guarded by vv_reply_lock */
-static struct vv_reply *chunks[CHUNKS_MAX];
 static uint32_t chunk_count;
 static struct vv_reply *depot;
-static uint32_t retained;
+static bool is_alive;
 static uint32_t first_generation = 1;
-/* atomic: which life of the depot caches belong to; 0: never retained */
+/* atomic: who retains it: objects, futures, and who looks at a future */
+static _Atomic uint32_t retained;
+/* atomic: which life of the depot caches belong to */
 static _Atomic uint32_t depot_epoch;
 
 static uint32_t current_epoch(void)
@@ -36,19 +40,54 @@ static uint32_t current_epoch(void)
     return atomic_load_explicit(&depot_epoch, memory_order_relaxed);
 }
 
+static struct vv_reply *chunk_at(uint32_t i)
+{
+    /* sync(depot.chunks): its slots are whole. */
+    return atomic_load_explicit(&chunks[i], memory_order_acquire);
+}
+
+static void set_chunk(uint32_t i, struct vv_reply *chunk)
+{
+    /* sync(depot.chunks): its slots are whole. */
+    atomic_store_explicit(&chunks[i], chunk, memory_order_release);
+}
+
+/* It goes from 0 to 1 here only, under the lock; and it is freed under the lock,
+ * when it is 0. */
 int vv_reply_retain(void)
 {
-    bool prepared;
+    int error = VIVERO_E_LIMIT;
 
     vv_mutex_lock(&vv_reply_lock);
-    prepared = vv_here_prepare();
-    if (prepared && retained++ == 0) {
-        /* relaxed: as in current_epoch. */
-        atomic_fetch_add_explicit(&depot_epoch, 1, memory_order_relaxed);
-        vv_envelope_depot_open();
+    if (vv_here_prepare()) {
+        if (!is_alive) {
+            is_alive = true;
+            vv_memory_retain();
+            vv_envelope_depot_open();
+        }
+        /* relaxed: who frees it looks under the lock. */
+        atomic_fetch_add_explicit(&retained, 1, memory_order_relaxed);
+        error = VIVERO_OK;
     }
     vv_mutex_unlock(&vv_reply_lock);
-    return prepared ? VIVERO_OK : VIVERO_E_LIMIT;
+    return error;
+}
+
+bool vv_reply_try_retain(void)
+{
+    /* relaxed: a guess for the exchange. */
+    uint32_t count = atomic_load_explicit(&retained, memory_order_relaxed);
+
+    while (count > 0) {
+        /* relaxed: while it is not 0 the depot stays; what slots say is read
+         * with their words. */
+        if (atomic_compare_exchange_weak_explicit(&retained, &count, count + 1,
+                                                  memory_order_relaxed,
+                                                  memory_order_relaxed)) {
+            return true;
+        }
+    }
+    return false;
 }
 
 /* Take all chunks out, linked through their first slots; generations go on from
@@ -59,16 +98,18 @@ static struct vv_reply *take_chunks_locked(void)
 
     vv_mutex_assert_held(&vv_reply_lock);
     for (uint32_t i = 0; i < chunk_count; i++) {
+        struct vv_reply *chunk = chunk_at(i);
+
         for (uint32_t k = 0; k < CHUNK_SLOTS; k++) {
-            uint32_t generation = generation_of(load_word(&chunks[i][k]));
+            uint32_t generation = generation_of(load_word(&chunk[k]));
 
             if (generation >= first_generation) {
                 first_generation = after(generation);
             }
         }
-        chunks[i]->next = taken;
-        taken = chunks[i];
-        chunks[i] = NULL;
+        chunk->next = taken;
+        taken = chunk;
+        set_chunk(i, NULL);
     }
     chunk_count = 0;
     depot = NULL;
@@ -86,26 +127,45 @@ static void free_chunks(struct vv_reply *chunk)
     }
 }
 
-/* All that ends with the last object is taken out under the lock, so that a
- * first object that is opened meanwhile finds a clean slate; the allocator is
- * called after it. */
-void vv_reply_release(void)
+/* Whoever was the last: somebody else may have come or gone meanwhile. All that
+ * ends is taken out under the lock, so that a first object that is opened
+ * meanwhile finds a clean slate; the allocator is called after it. */
+static void free_if_unused(void)
 {
     struct vv_reply *replies = NULL;
     struct vv_envelope_chunk *envelopes = NULL;
+    bool is_over;
 
     vv_mutex_lock(&vv_reply_lock);
-    VV_ASSERT(retained > 0);
-    if (--retained == 0) {
+    /* sync(depot.retained): all that others did with slots is over. */
+    is_over =
+        is_alive && atomic_load_explicit(&retained, memory_order_acquire) == 0;
+    if (is_over) {
+        is_alive = false;
         replies = take_chunks_locked();
         envelopes = vv_envelope_depot_close();
+        vv_here_forget_all();
         /* relaxed: as in current_epoch. */
         atomic_fetch_add_explicit(&depot_epoch, 1, memory_order_relaxed);
-        vv_here_forget_all();
     }
     vv_mutex_unlock(&vv_reply_lock);
-    free_chunks(replies);
-    vv_envelope_free_chunks(envelopes);
+    if (is_over) {
+        free_chunks(replies);
+        vv_envelope_free_chunks(envelopes);
+        vv_memory_release();
+    }
+}
+
+void vv_reply_release(void)
+{
+    /* sync(depot.retained): what this thread did with slots is over. */
+    uint32_t before =
+        atomic_fetch_sub_explicit(&retained, 1, memory_order_release);
+
+    VV_ASSERT(before > 0);
+    if (before == 1) {
+        free_if_unused();
+    }
 }
 
 static void add_chunk_locked(struct vv_reply *chunk)
@@ -118,7 +178,7 @@ static void add_chunk_locked(struct vv_reply *chunk)
         chunk[k].next = depot;
         depot = &chunk[k];
     }
-    chunks[chunk_count++] = chunk;
+    set_chunk(chunk_count++, chunk);
 }
 
 /* The allocator may be the user's: not under the lock. */
@@ -196,7 +256,7 @@ static void clear_slot(struct vv_reply *reply)
     uint32_t generation = after(generation_of(load_word(reply)));
 
     if (reply->out_box != NULL) {
-        vv_release(NULL, reply->out_box, reply->out_size,
+        vv_release(NULL, reply->out_box, out_size_of(reply),
                    _Alignof(max_align_t));
         reply->out_box = NULL;
     }
@@ -247,13 +307,26 @@ struct vv_box *vv_box_new(size_t size, struct vv_account *account)
     if (box != NULL) {
         box->account = account;
         box->size = sizeof(*box) + size;
+        /* relaxed: nobody else knows the box. */
+        atomic_store_explicit(&box->shares, 1, memory_order_relaxed);
+    }
+    return box;
+}
+
+struct vv_box *vv_box_share(struct vv_box *box)
+{
+    if (box != NULL) {
+        /* relaxed: the caller's own share keeps it. */
+        atomic_fetch_add_explicit(&box->shares, 1, memory_order_relaxed);
     }
     return box;
 }
 
 void vv_box_free(struct vv_box *box)
 {
-    if (box != NULL) {
+    if (box != NULL &&
+        /* sync(box.shares): the last one sees that the others are done. */
+        atomic_fetch_sub_explicit(&box->shares, 1, memory_order_acq_rel) == 1) {
         vv_release(box->account, box, box->size, _Alignof(max_align_t));
     }
 }
@@ -271,7 +344,8 @@ struct vv_reply *vv_reply_new(uint32_t out_size, bool has_caller)
         }
     }
     reply = here->replies;
-    reply->out_size = out_size;
+    /* relaxed: published with the cell. */
+    atomic_store_explicit(&reply->out_size, out_size, memory_order_relaxed);
     if (out_size > VV_REPLY_INLINE) {
         reply->out_box = vv_allocate(NULL, out_size, _Alignof(max_align_t));
         if (reply->out_box == NULL) {
@@ -300,10 +374,10 @@ void vv_reply_discard(struct vv_reply *reply)
     vv_reply_free_slot(reply);
 }
 
-struct vv_reply *vv_reply_find_locked(uint32_t index)
+struct vv_reply *vv_reply_find(uint32_t index)
 {
-    vv_mutex_assert_held(&vv_reply_lock);
-    return index / CHUNK_SLOTS < chunk_count
-               ? &chunks[index / CHUNK_SLOTS][index % CHUNK_SLOTS]
-               : NULL;
+    struct vv_reply *chunk =
+        index / CHUNK_SLOTS < CHUNKS_MAX ? chunk_at(index / CHUNK_SLOTS) : NULL;
+
+    return chunk != NULL ? &chunk[index % CHUNK_SLOTS] : NULL;
 }

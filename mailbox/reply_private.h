@@ -16,13 +16,15 @@ enum reply_state {
     DONE,
     ABANDONED,
     CUT,
-    DEAD
+    DEAD,
+    TAKEN
 };
 
 #define STATE_MASK UINT32_C(0xf)
-#define PARKED UINT32_C(0x10) /* the caller sleeps on the word */
-#define CALLER UINT32_C(0x20) /* somebody waits for the answer, or did */
-#define GENERATION_SHIFT 6
+#define PARKED UINT32_C(0x10)  /* the caller sleeps on the word */
+#define CALLER UINT32_C(0x20)  /* somebody waits for the answer, or did */
+#define WATCHED UINT32_C(0x40) /* a future that somebody is told about */
+#define GENERATION_SHIFT 7
 #define GENERATION_MASK (UINT32_MAX >> GENERATION_SHIFT)
 
 static inline enum reply_state state_of(uint32_t word)
@@ -74,6 +76,15 @@ static inline struct vv_box *box_of(struct vv_reply *reply)
     return atomic_load_explicit(&reply->box, memory_order_relaxed);
 }
 
+static inline uint32_t out_size_of(const struct vv_reply *reply)
+{
+    /* relaxed: whoever has a right to the slot is ordered by its word. */
+    return atomic_load_explicit(&reply->out_size, memory_order_relaxed);
+}
+
+/* Copy an answer that is DONE to out (NULL: nowhere); its result. */
+int vv_reply_read(const struct vv_reply *reply, void *out);
+
 /* ---- The depot: reply_depot.c ---- */
 
 /* Guards the directory of slots, the free list, debts, and every step that
@@ -84,7 +95,8 @@ extern struct vv_mutex vv_reply_lock;
  * held to the depot. Only by whom the state names. */
 void vv_reply_free_slot(struct vv_reply *reply);
 void vv_reply_free_slot_locked(struct vv_reply *reply);
-/* The slot of this index, whatever its generation; NULL: there is none. */
-struct vv_reply *vv_reply_find_locked(uint32_t index);
+/* The slot of this index, whatever its generation; NULL: there is none. With the
+ * lock held or the depot retained. */
+struct vv_reply *vv_reply_find(uint32_t index);
 
 #endif

@@ -6,6 +6,7 @@ dist_man_MANS += \
 	%D%/vivero_errors.7 \
 	%D%/vivero_threads.7 \
 	%D%/vivero_error.3 \
+	%D%/vivero_future.3 \
 	%D%/vivero_log.3 \
 	%D%/vivero_memory.3 \
 	%D%/vivero_pool.3 \

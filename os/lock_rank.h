@@ -11,12 +11,14 @@ enum vv_lock_rank {
     VV_RANK_WORKER,     /* a worker's last word and last exit */
     VV_RANK_NAMES,      /* which entity has which name */
     VV_RANK_TIES,       /* links and monitors, process-wide */
+    VV_RANK_ERRANDS,    /* messages that wait for their time */
     VV_RANK_ENTITY,     /* one entity: its inbox, its end */
     VV_RANK_CARRIERS,   /* the ready queue of shared carriers */
     VV_RANK_SUPERVISOR, /* a supervisor's inbox */
     VV_RANK_DIRECTORY,  /* free slots of entities */
     VV_RANK_WAITS,      /* who waits for whom, process-wide */
     VV_RANK_REPLY,      /* the depot of reply slots */
+    VV_RANK_FUTURES,    /* who is told about which future, process-wide */
     VV_RANK_ENVELOPES,  /* the depot of envelopes */
     VV_RANK_HEIRS,      /* threads that ended and are to be joined */
     VV_RANK_THREADS,    /* the list of threads that use the library */

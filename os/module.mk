@@ -9,12 +9,16 @@ os_libos_la_SOURCES = \
 	%D%/mutex.h \
 	%D%/pages.h \
 	%D%/park.h \
+	%D%/pollable.h \
+	%D%/probe.h \
 	%D%/thread.h \
 	%D%/posix/clock.c \
 	%D%/posix/mutex.c \
 	%D%/posix/pages.c \
 	%D%/posix/thread.c \
 	%D%/linux/cpu.c \
-	%D%/linux/park.c
+	%D%/linux/park.c \
+	%D%/linux/pollable.c \
+	%D%/linux/probe.c
 
 EXTRA_DIST += %D%/module.mk

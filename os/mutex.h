@@ -39,6 +39,7 @@ void vv_cond_wait(struct vv_cond *cond, struct vv_mutex *mutex);
 /* deadline_ns as of vivero_now(); VIVERO_FOREVER: no limit. False: it passed. */
 bool vv_cond_wait_until(struct vv_cond *cond, struct vv_mutex *mutex,
                         int64_t deadline_ns);
+void vv_cond_signal(struct vv_cond *cond);
 void vv_cond_broadcast(struct vv_cond *cond);
 
 #endif

@@ -66,7 +66,8 @@ void vv_pool_news(struct vivero_entity *worker, enum vv_worker_news news,
     uint32_t index = vv_worker_index(worker);
 
     if (news == VV_NEWS_LEFT_LATE) {
-        vv_pool_count_abandoned(-1);
+        vv_pool_zombie_left(pool, worker);
+        vv_worker_count_given_up(-1);
         vv_pool_release(pool);
         return;
     }
@@ -90,7 +91,7 @@ static void start_thread(struct vv_pool *pool, uint32_t index)
     int error;
 
     set_carrier(pool, index, true);
-    error = vv_worker_start_thread(child->worker);
+    error = vv_worker_start_thread(vv_pool_worker(pool, index));
     if (error != VIVERO_OK) {
         vv_mutex_lock(&pool->lock);
         child->has_carrier = false;
@@ -111,8 +112,8 @@ static bool will_obey(struct vv_pool *pool, uint32_t index)
 
     vv_mutex_lock(&pool->lock);
     child->open_to_threads = false;
-    child->has_carrier =
-        child->has_carrier && !vv_worker_lost_thread(child->worker);
+    child->has_carrier = child->has_carrier &&
+                         !vv_worker_lost_thread(vv_pool_worker(pool, index));
     will = child->has_carrier;
     vv_mutex_unlock(&pool->lock);
     return will;
@@ -123,7 +124,7 @@ static void start(struct vv_pool *pool, uint32_t index)
     if (will_obey(pool, index)) {
         vv_log(VIVERO_LOG_INFO, "pool", pool->name, NULL, 0,
                "worker %u starts anew", index + 1);
-        vv_worker_command(pool->children[index].worker, VV_COMMAND_START);
+        vv_worker_command(vv_pool_worker(pool, index), VV_COMMAND_START);
     } else if (pool->options.own_threads) {
         offer_to_threads(pool, index);
     } else {
@@ -141,7 +142,7 @@ static void stop(struct vv_pool *pool, uint32_t index)
     if (!will_obey(pool, index)) {
         tell_self(pool, index, VV_EVENT_FINISHED);
     } else {
-        vv_worker_command(child->worker, VV_COMMAND_STOP);
+        vv_worker_command(vv_pool_worker(pool, index), VV_COMMAND_STOP);
     }
 }
 
@@ -206,6 +207,7 @@ static void finished(struct vv_pool *pool, uint32_t index)
     if (open) {
         close_seat(pool, index);
     }
+    vv_worker_forget(vv_pool_worker(pool, index));
     vv_mutex_lock(&pool->lock);
     child->post = VV_POST_NONE;
     child->has_carrier = false;
@@ -269,6 +271,7 @@ static void noticed(void *ctx, const struct vv_notice *notice)
     case VV_EVENT_IGNORED:
     case VV_EVENT_EXITED:
     case VV_EVENT_TURN:
+    case VV_EVENT_EXHAUSTED:
     case VV_EVENT_TICK:
     case VV_EVENT_COUNT:
         break;
@@ -346,5 +349,7 @@ static void down(void *ctx)
     vv_crew_poke_quiet(&pool->crew);
 }
 
-const struct vv_loop_ops vv_pool_supervisor_ops = {
-    .perform = perform, .noticed = noticed, .down = down};
+const struct vv_loop_ops vv_pool_supervisor_ops = {.perform = perform,
+                                                   .noticed = noticed,
+                                                   .down = down,
+                                                   .watch = vv_pool_watch};

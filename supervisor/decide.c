@@ -20,7 +20,8 @@
  *          costs one unit: of the child's own budget if it has one, of all
  *          children's otherwise. A start that was asked for costs nothing and
  *          is not tried again. A start that the system refused (STARVED) waits
- *          and costs nothing.
+ *          and costs nothing. A child that can not be replaced (EXHAUSTED)
+ *          is like a budget that is spent.
  * Turns.   What has to wait while the supervisor is busy, and an attempt that
  *          follows a failed one, is put off by LATER: the caller answers by TURN
  *          after all that was queued before. A TURN that has lost its meaning
@@ -343,6 +344,10 @@ static void dispatch(struct vv_decide *decide, const struct vv_event *event)
         break;
     case VV_EVENT_EXITED:
         exited(decide, event);
+        break;
+    case VV_EVENT_EXHAUSTED:
+        event->child->ended_as = event->reason;
+        vv_decide_exhausted(decide, event->child, event->now_ns);
         break;
     case VV_EVENT_FINISHED:
         vv_decide_stopped(decide, event->child);

@@ -78,17 +78,18 @@ struct vv_child {
 };
 
 enum vv_event_kind {
-    VV_EVENT_OPEN = 0, /* start all, in order */
-    VV_EVENT_ADD,      /* start this child, which is stopped */
-    VV_EVENT_STARTED,  /* it is up */
-    VV_EVENT_IGNORED,  /* it wants not to exist, and that is fine */
-    VV_EVENT_STARVED,  /* it could not be started for want of a thread */
-    VV_EVENT_EXITED,   /* it has ended, failed, or could not start */
-    VV_EVENT_FINISHED, /* it has ended and is not to be started again */
-    VV_EVENT_REMOVE,   /* stop this child */
-    VV_EVENT_TURN,     /* the answer to LATER */
-    VV_EVENT_TICK,     /* time has passed */
-    VV_EVENT_STOP,     /* stop everything */
+    VV_EVENT_OPEN = 0,  /* start all, in order */
+    VV_EVENT_ADD,       /* start this child, which is stopped */
+    VV_EVENT_STARTED,   /* it is up */
+    VV_EVENT_IGNORED,   /* it wants not to exist, and that is fine */
+    VV_EVENT_STARVED,   /* it could not be started for want of a thread */
+    VV_EVENT_EXITED,    /* it has ended, failed, or could not start */
+    VV_EVENT_FINISHED,  /* it has ended and is not to be started again */
+    VV_EVENT_EXHAUSTED, /* it failed, and nothing can be put in its place */
+    VV_EVENT_REMOVE,    /* stop this child */
+    VV_EVENT_TURN,      /* the answer to LATER */
+    VV_EVENT_TICK,      /* time has passed */
+    VV_EVENT_STOP,      /* stop everything */
     VV_EVENT_COUNT
 };
 

@@ -160,6 +160,19 @@ static void give_up(struct vv_decide *decide, struct vv_child *child,
     vv_decide_leave(decide, now_ns);
 }
 
+void vv_decide_exhausted(struct vv_decide *decide, struct vv_child *child,
+                         int64_t now_ns)
+{
+    if (child->phase == VV_CHILD_STOPPING) {
+        vv_decide_obeyed(decide, child);
+    } else if (child->phase == VV_CHILD_STARTING ||
+               child->phase == VV_CHILD_RUNNING) {
+        vv_decide_act(decide, child, VV_ACTION_REPORT_ENDED);
+        vv_decide_set_phase(decide, child, VV_CHILD_WAITING);
+        give_up(decide, child, now_ns);
+    }
+}
+
 static void spent(struct vv_decide *decide, struct vv_child *child,
                   int64_t now_ns)
 {

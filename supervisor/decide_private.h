@@ -37,6 +37,9 @@ void vv_decide_fell(struct vv_decide *decide, struct vv_child *child,
 /* One that waits is to be started, if the budget allows it, now or later. */
 void vv_decide_restart(struct vv_decide *decide, struct vv_child *child,
                        int64_t now_ns);
+/* It failed, and can not be replaced: as if the budget were spent. */
+void vv_decide_exhausted(struct vv_decide *decide, struct vv_child *child,
+                         int64_t now_ns);
 /* Its start failed. */
 void vv_decide_failed_to_start(struct vv_decide *decide, struct vv_child *child,
                                int64_t now_ns);

@@ -154,6 +154,13 @@ static bool has_news(const struct vv_loop *loop)
     return loop->first != NULL || loop->poked;
 }
 
+static int64_t next_due(const struct vv_loop *loop)
+{
+    int64_t due = vv_decide_due(&loop->decide);
+
+    return loop->watch_due_ns < due ? loop->watch_due_ns : due;
+}
+
 struct news {
     bool poked;
     struct vv_notice *first;
@@ -163,7 +170,7 @@ struct news {
  * served. */
 static struct news take_news(struct vv_loop *loop)
 {
-    int64_t due = may_serve(loop) ? 0 : vv_decide_due(&loop->decide);
+    int64_t due = may_serve(loop) ? 0 : next_due(loop);
     struct news news;
 
     vv_mutex_lock(&loop->lock);
@@ -218,6 +225,9 @@ static void step(struct vv_loop *loop)
     if (may_serve(loop)) {
         serve_turn(loop);
     }
+    if (loop->ops->watch != NULL && !loop->down) {
+        loop->watch_due_ns = loop->ops->watch(loop->ctx, vivero_now());
+    }
 }
 
 static void run(void *ctx)
@@ -254,6 +264,7 @@ int vv_loop_init(struct vv_loop *loop, const struct vv_decide_options *options,
     vv_mutex_init(&loop->lock, VV_RANK_SUPERVISOR);
     loop->ops = ops;
     loop->ctx = ctx;
+    loop->watch_due_ns = VIVERO_FOREVER;
     return VIVERO_OK;
 }
 
@@ -300,8 +311,14 @@ void vv_loop_tell(struct vv_loop *loop, struct vv_notice *notice,
         loop->last->next = notice;
     }
     loop->last = notice;
-    vv_cond_broadcast(&loop->wake);
+    if (loop->fleeting) {
+        vv_cond_broadcast(&loop->wake);
+        vv_mutex_unlock(&loop->lock);
+        return;
+    }
+    /* Without the lock, or it would wake only to wait for that. */
     vv_mutex_unlock(&loop->lock);
+    vv_cond_broadcast(&loop->wake);
 }
 
 void vv_loop_poke(struct vv_loop *loop)

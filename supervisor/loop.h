@@ -43,6 +43,9 @@ struct vv_loop_ops {
     /* All children have ended, nothing is queued. The thread is about to
      * leave. */
     void (*down)(void *ctx);
+    /* Look at what has to be looked at from time to time; when to come again,
+     * VIVERO_FOREVER: after the next vv_loop_poke(). NULL: never. */
+    int64_t (*watch)(void *ctx, int64_t now_ns);
 };
 
 struct vv_loop {
@@ -50,10 +53,13 @@ struct vv_loop {
     struct vv_decide decide;
     const struct vv_loop_ops *ops;
     void *ctx;
+    bool fleeting; /* ops->down frees it: whoever tells it wakes it under the
+                      lock, and looks at nothing after that */
     /* its thread only */
     struct vv_turn *first_turn;
     struct vv_turn *last_turn;
     bool down;
+    int64_t watch_due_ns;
     /* guarded by lock */
     struct vv_mutex lock;
     struct vv_cond wake;
@@ -80,7 +86,7 @@ void vv_loop_join(struct vv_loop *loop);
 void vv_loop_tell(struct vv_loop *loop, struct vv_notice *notice,
                   struct vv_child *child, enum vv_event_kind event,
                   const struct vivero_exit *exit);
-/* Have ops->look called. Thread: any. */
+/* Have ops->look and ops->watch called. Thread: any. */
 void vv_loop_poke(struct vv_loop *loop);
 
 /* Put something, whose turn->child is NULL, behind what is queued. It is served

@@ -104,6 +104,7 @@ static int new_supervisor(struct vv_blueprint *blueprint,
                    _Alignof(max_align_t));
         return error;
     }
+    supervisor->loop.fleeting = true;
     supervisor->blueprint = vv_blueprint_retain(blueprint);
     error = make_wards(supervisor);
     if (error != VIVERO_OK) {

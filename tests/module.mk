@@ -19,6 +19,18 @@ test_programs = \
 	tests/unit/test_decide_trees \
 	tests/unit/test_decide_walk \
 	tests/unit/test_due \
+	tests/unit/test_fence \
+	tests/unit/test_future \
+	tests/unit/test_future_race \
+	tests/unit/test_completions \
+	tests/unit/test_entity \
+	tests/unit/test_entity_calls \
+	tests/unit/test_entity_life \
+	tests/unit/test_entity_names \
+	tests/unit/test_entity_signals \
+	tests/unit/test_entity_threads \
+	tests/unit/test_entity_ties \
+	tests/unit/test_envelope \
 	tests/unit/test_mailbox \
 	tests/unit/test_mailbox_boxes \
 	tests/unit/test_mailbox_ends \
@@ -33,20 +45,27 @@ test_programs = \
 	tests/unit/test_loop \
 	tests/unit/test_timer \
 	tests/unit/test_timer_heap \
+	tests/unit/test_timer_threads \
 	tests/unit/test_wait \
 	tests/integration/test_define \
 	tests/integration/test_define_short \
 	tests/integration/test_entity \
+	tests/integration/test_future \
+	tests/integration/test_future_ends \
+	tests/integration/test_future_loop \
 	tests/integration/test_pool_budget \
 	tests/integration/test_pool_calls \
 	tests/integration/test_pool_cancel \
 	tests/integration/test_pool_casts \
 	tests/integration/test_pool_close \
 	tests/integration/test_pool_control \
+	tests/integration/test_pool_dead \
 	tests/integration/test_pool_deadlock \
 	tests/integration/test_pool_each \
 	tests/integration/test_pool_failure \
+	tests/integration/test_pool_fault \
 	tests/integration/test_pool_halt \
+	tests/integration/test_pool_hang \
 	tests/integration/test_pool_idle \
 	tests/integration/test_pool_limits \
 	tests/integration/test_pool_memory \
@@ -56,6 +75,7 @@ test_programs = \
 	tests/integration/test_pool_overflow \
 	tests/integration/test_pool_replies \
 	tests/integration/test_pool_snapshot \
+	tests/integration/test_pool_state \
 	tests/integration/test_pool_threads \
 	tests/integration/test_supervisor_limits \
 	tests/integration/test_supervisor_misuse \
@@ -82,6 +102,18 @@ tests_unit_test_decide_walk_LDADD = $(test_lib) $(supervisor_libs) $(test_libs)
 tests_unit_test_decide_rows_LDADD = $(test_lib) $(supervisor_libs) $(test_libs)
 tests_unit_test_decide_trees_LDADD = $(test_lib) $(supervisor_libs) $(test_libs)
 tests_unit_test_due_LDADD = $(test_lib) $(supervisor_libs) $(test_libs)
+tests_unit_test_fence_LDADD = $(test_lib) $(worker_libs) $(test_libs)
+tests_unit_test_completions_LDADD = $(test_lib) $(mailbox_libs) $(test_libs)
+tests_unit_test_future_LDADD = $(test_lib) $(mailbox_libs) $(test_libs)
+tests_unit_test_future_race_LDADD = $(test_lib) $(mailbox_libs) $(test_libs)
+tests_unit_test_envelope_LDADD = $(test_lib) $(mailbox_libs) $(test_libs)
+tests_unit_test_entity_LDADD = $(test_lib) $(entity_libs) $(test_libs)
+tests_unit_test_entity_calls_LDADD = $(test_lib) $(entity_libs) $(test_libs)
+tests_unit_test_entity_life_LDADD = $(test_lib) $(entity_libs) $(test_libs)
+tests_unit_test_entity_names_LDADD = $(test_lib) $(entity_libs) $(test_libs)
+tests_unit_test_entity_signals_LDADD = $(test_lib) $(entity_libs) $(test_libs)
+tests_unit_test_entity_threads_LDADD = $(test_lib) $(entity_libs) $(test_libs)
+tests_unit_test_entity_ties_LDADD = $(test_lib) $(entity_libs) $(test_libs)
 tests_unit_test_mailbox_LDADD = $(test_lib) $(mailbox_libs) $(test_libs)
 tests_unit_test_mailbox_boxes_LDADD = $(test_lib) $(mailbox_libs) $(test_libs)
 tests_unit_test_mailbox_ends_LDADD = $(test_lib) $(mailbox_libs) $(test_libs)
@@ -93,7 +125,18 @@ tests_unit_test_reply_race_LDADD = $(test_lib) $(mailbox_libs) $(test_libs)
 tests_unit_test_loop_LDADD = $(test_lib) $(supervisor_libs) $(test_libs)
 tests_unit_test_timer_LDADD = $(test_lib) $(timer_libs) $(test_libs)
 tests_unit_test_timer_heap_LDADD = $(test_lib) $(timer_libs) $(test_libs)
+tests_unit_test_timer_threads_LDADD = $(test_lib) $(timer_libs) $(test_libs)
 tests_unit_test_wait_LDADD = $(test_lib) $(mailbox_libs) $(test_libs)
+
+# Subjects are entities that tests run.
+subject = %D%/unit/subject.c %D%/unit/subject.h
+tests_unit_test_entity_SOURCES = %D%/unit/test_entity.c $(subject)
+tests_unit_test_entity_calls_SOURCES = %D%/unit/test_entity_calls.c $(subject)
+tests_unit_test_entity_life_SOURCES = %D%/unit/test_entity_life.c $(subject)
+tests_unit_test_entity_names_SOURCES = %D%/unit/test_entity_names.c $(subject)
+tests_unit_test_entity_signals_SOURCES = %D%/unit/test_entity_signals.c $(subject)
+tests_unit_test_entity_threads_SOURCES = %D%/unit/test_entity_threads.c $(subject)
+tests_unit_test_entity_ties_SOURCES = %D%/unit/test_entity_ties.c $(subject)
 
 tests_abi_test_abi_SOURCES = %D%/abi/test_abi.c %D%/abi/options_0_1.h
 

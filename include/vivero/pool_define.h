@@ -37,7 +37,8 @@ struct vivero_nothing {
  *   struct vivero_pool *NAME_pool(...)       for everything else
  *   payload_type *NAME_payload(self)         this worker's payload
  *   uint32_t NAME_id(self)                   this worker's number
- *   struct NAME_state NAME_state(self)       both: .id and .payload */
+ *   struct NAME_state NAME_state(self)       both: .id and .payload
+ *   NAME_to_call, NAME_to_cast               for the functions below */
 #define VIVERO_POOL_TYPE(name_, payload_type_)                                \
     struct name_ {                                                            \
         struct vivero_pool *pool;                                             \
@@ -61,6 +62,18 @@ struct vivero_nothing {
                                                                               \
         pool->pool = NULL;                                                    \
         return vivero_pool_close(closing);                                    \
+    }                                                                         \
+    VIVERO_UNUSED static inline int name_##_to_call(                          \
+        const struct name_ *pool, const struct vivero_operation *operation,   \
+        const void *in, void *out, const struct vivero_send *send)            \
+    {                                                                         \
+        return vivero_pool_call(pool->pool, operation, in, out, send);        \
+    }                                                                         \
+    VIVERO_UNUSED static inline int name_##_to_cast(                          \
+        const struct name_ *pool, const struct vivero_operation *operation,   \
+        const void *in, const struct vivero_send *send)                       \
+    {                                                                         \
+        return vivero_pool_cast(pool->pool, operation, in, send);             \
     }                                                                         \
     VIVERO_UNUSED static inline struct vivero_pool *name_##_pool(             \
         const struct name_ *pool)                                             \
@@ -108,9 +121,9 @@ struct vivero_nothing {
 #define VIVERO_DECLARE_SYNCH_(type_, reply_type_, function_, ...)             \
     VIVERO_DECLARE_SYNCH__(type_, reply_type_, function_, __VA_ARGS__)
 #define VIVERO_DECLARE_SYNCH__(type_, reply_type_, function_, ...)            \
-    int function_(struct type_ *in_pool VIVERO_ARGS_PARAMS(__VA_ARGS__),         \
+    int function_(struct type_ *target VIVERO_ARGS_PARAMS(__VA_ARGS__),         \
                   reply_type_ *reply);                                        \
-    int function_##_with(struct type_ *in_pool, const struct vivero_send *send   \
+    int function_##_with(struct type_ *target, const struct vivero_send *send   \
                              VIVERO_ARGS_PARAMS(__VA_ARGS__),                 \
                          reply_type_ *reply)
 
@@ -143,20 +156,20 @@ struct vivero_nothing {
     VIVERO_OPERATION_(function_,                                              \
                       VIVERO_ARGS_SIZE(struct function_##_in, __VA_ARGS__),   \
                       sizeof(reply_type_), VIVERO_ARGS_KEY(__VA_ARGS__));     \
-    int function_##_with(struct type_ *in_pool, const struct vivero_send *send   \
+    int function_##_with(struct type_ *target, const struct vivero_send *send   \
                              VIVERO_ARGS_PARAMS(__VA_ARGS__),                 \
                          reply_type_ *reply)                                  \
     {                                                                         \
         const struct function_##_in vivero_args = {                           \
             VIVERO_ARGS_VALUES(__VA_ARGS__)};   \
                                                                               \
-        return vivero_pool_call(in_pool->pool, &function_##_operation, &vivero_args,      \
-                                reply, send);                                 \
+        return type_##_to_call(target, &function_##_operation, &vivero_args,  \
+                               reply, send);                                  \
     }                                                                         \
-    int function_(struct type_ *in_pool VIVERO_ARGS_PARAMS(__VA_ARGS__),         \
+    int function_(struct type_ *target VIVERO_ARGS_PARAMS(__VA_ARGS__),         \
                   reply_type_ *reply)                                         \
     {                                                                         \
-        return function_##_with(in_pool, NULL VIVERO_ARGS_PASS(__VA_ARGS__),     \
+        return function_##_with(target, NULL VIVERO_ARGS_PASS(__VA_ARGS__),     \
                                 reply);                                       \
     }                                                                         \
     static int function_##_body(struct type_##_self *self VIVERO_UNUSED       \
@@ -179,8 +192,8 @@ struct vivero_nothing {
 #define VIVERO_DECLARE_ASYNCH_(type_, function_, ...)                         \
     VIVERO_DECLARE_ASYNCH__(type_, function_, __VA_ARGS__)
 #define VIVERO_DECLARE_ASYNCH__(type_, function_, ...)                        \
-    int function_(struct type_ *in_pool VIVERO_ARGS_PARAMS(__VA_ARGS__));        \
-    int function_##_with(struct type_ *in_pool, const struct vivero_send *send   \
+    int function_(struct type_ *target VIVERO_ARGS_PARAMS(__VA_ARGS__));        \
+    int function_##_with(struct type_ *target, const struct vivero_send *send   \
                              VIVERO_ARGS_PARAMS(__VA_ARGS__))
 
 #define VIVERO_DEFASYNCH(type_, ...)                                          \
@@ -211,18 +224,18 @@ struct vivero_nothing {
     VIVERO_OPERATION_(function_,                                              \
                       VIVERO_ARGS_SIZE(struct function_##_in, __VA_ARGS__),   \
                       0, VIVERO_ARGS_KEY(__VA_ARGS__));                       \
-    int function_##_with(struct type_ *in_pool, const struct vivero_send *send   \
+    int function_##_with(struct type_ *target, const struct vivero_send *send   \
                              VIVERO_ARGS_PARAMS(__VA_ARGS__))                 \
     {                                                                         \
         const struct function_##_in vivero_args = {                           \
             VIVERO_ARGS_VALUES(__VA_ARGS__)};   \
                                                                               \
-        return vivero_pool_cast(in_pool->pool, &function_##_operation, &vivero_args,      \
-                                send);                                        \
+        return type_##_to_cast(target, &function_##_operation, &vivero_args,  \
+                               send);                                         \
     }                                                                         \
-    int function_(struct type_ *in_pool VIVERO_ARGS_PARAMS(__VA_ARGS__))         \
+    int function_(struct type_ *target VIVERO_ARGS_PARAMS(__VA_ARGS__))         \
     {                                                                         \
-        return function_##_with(in_pool, NULL VIVERO_ARGS_PASS(__VA_ARGS__));    \
+        return function_##_with(target, NULL VIVERO_ARGS_PASS(__VA_ARGS__));    \
     }                                                                         \
     static int function_##_body(struct type_##_self *self VIVERO_UNUSED       \
                                     VIVERO_ARGS_PARAMS(__VA_ARGS__))
@@ -233,9 +246,9 @@ struct vivero_nothing {
  * the body. The key of VIVERO_PICK_KEY is the operation's name alone; say it
  * with VIVERO_SEND(.key = ...) instead. */
 #define VIVERO_DECLARE_SYNCH_STRUCT(type_, reply_type_, name_, in_type_)      \
-    int type_##_##name_(struct type_ *in_pool, const in_type_ *in,               \
+    int type_##_##name_(struct type_ *target, const in_type_ *in,               \
                         reply_type_ *reply);                                  \
-    int type_##_##name_##_with(struct type_ *in_pool,                            \
+    int type_##_##name_##_with(struct type_ *target,                            \
                                const struct vivero_send *send,                \
                                const in_type_ *in, reply_type_ *reply)
 
@@ -256,25 +269,25 @@ struct vivero_nothing {
     }                                                                         \
     VIVERO_OPERATION_(type_##_##name_, (uint32_t)sizeof(in_type_),            \
                       sizeof(reply_type_), 0);                                \
-    int type_##_##name_##_with(struct type_ *in_pool,                            \
+    int type_##_##name_##_with(struct type_ *target,                            \
                                const struct vivero_send *send,                \
                                const in_type_ *in, reply_type_ *reply)        \
     {                                                                         \
-        return vivero_pool_call(in_pool->pool, &type_##_##name_##_operation, in, \
-                                reply, send);                                 \
+        return type_##_to_call(target, &type_##_##name_##_operation, in,      \
+                               reply, send);                                  \
     }                                                                         \
-    int type_##_##name_(struct type_ *in_pool, const in_type_ *in,               \
+    int type_##_##name_(struct type_ *target, const in_type_ *in,               \
                         reply_type_ *reply)                                   \
     {                                                                         \
-        return type_##_##name_##_with(in_pool, NULL, in, reply);                 \
+        return type_##_##name_##_with(target, NULL, in, reply);                 \
     }                                                                         \
     static int type_##_##name_##_body(                                        \
         struct type_##_self *self VIVERO_UNUSED,                              \
         const in_type_ *in VIVERO_UNUSED, reply_type_ *reply VIVERO_UNUSED)
 
 #define VIVERO_DECLARE_ASYNCH_STRUCT(type_, name_, in_type_)                  \
-    int type_##_##name_(struct type_ *in_pool, const in_type_ *in);              \
-    int type_##_##name_##_with(struct type_ *in_pool,                            \
+    int type_##_##name_(struct type_ *target, const in_type_ *in);              \
+    int type_##_##name_##_with(struct type_ *target,                            \
                                const struct vivero_send *send,                \
                                const in_type_ *in)
 
@@ -292,16 +305,16 @@ struct vivero_nothing {
         return type_##_##name_##_body(&self, (const in_type_ *)vivero_in);    \
     }                                                                         \
     VIVERO_OPERATION_(type_##_##name_, (uint32_t)sizeof(in_type_), 0, 0);     \
-    int type_##_##name_##_with(struct type_ *in_pool,                            \
+    int type_##_##name_##_with(struct type_ *target,                            \
                                const struct vivero_send *send,                \
                                const in_type_ *in)                            \
     {                                                                         \
-        return vivero_pool_cast(in_pool->pool, &type_##_##name_##_operation, in, \
-                                send);                                        \
+        return type_##_to_cast(target, &type_##_##name_##_operation, in,      \
+                               send);                                         \
     }                                                                         \
-    int type_##_##name_(struct type_ *in_pool, const in_type_ *in)               \
+    int type_##_##name_(struct type_ *target, const in_type_ *in)               \
     {                                                                         \
-        return type_##_##name_##_with(in_pool, NULL, in);                        \
+        return type_##_##name_##_with(target, NULL, in);                        \
     }                                                                         \
     static int type_##_##name_##_body(                                        \
         struct type_##_self *self VIVERO_UNUSED,                              \

@@ -5,6 +5,7 @@
 /* How a message is sent, to a pool or to a worker on its own. */
 
 #include <vivero/api.h>
+#include <vivero/future.h>
 #include <vivero/operation.h>
 
 /* What to do with a message when every mailbox that may take it is full. */
@@ -32,6 +33,10 @@ struct vivero_send {
     const void *owner;  /* tag for vivero_pool_cancel_owner; NULL: none */
     struct vivero_message *message; /* where to put the message's handle for
                                        vivero_pool_cancel; may be NULL */
+    struct vivero_completions *completions; /* of vivero_pool_call_async, which
+                                       puts the call there when it is finished;
+                                       NULL: nowhere. INVALID elsewhere */
+    void *tag;          /* comes back with that completion */
 };
 
 #define VIVERO_SEND(...)          \

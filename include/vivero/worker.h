@@ -120,6 +120,10 @@ VIVERO_API int vivero_reply(struct vivero_reply_token token, const void *reply,
                             size_t size);
 VIVERO_API int vivero_reply_error(struct vivero_reply_token token, int error);
 
+/* Threads that were given up, since a callback did not return in time, and still
+ * run; process-wide. */
+VIVERO_API uint32_t vivero_abandoned_threads(void);
+
 VIVERO_END
 
 #endif

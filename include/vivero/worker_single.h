@@ -12,8 +12,10 @@
  * answers GONE when the worker has ended. */
 
 #include <vivero/api.h>
+#include <vivero/child.h>
 #include <vivero/entity.h>
 #include <vivero/error.h>
+#include <vivero/future.h>
 #include <vivero/send.h>
 #include <vivero/time.h>
 #include <vivero/worker.h>
@@ -95,7 +97,20 @@ VIVERO_API VIVERO_MUST_USE int
 vivero_worker_start_monitor(const struct vivero_worker_options *options,
                             struct vivero_ref *ref,
                             struct vivero_monitor *monitor);
-#define VIVERO_IGNORE 1
+
+/* The same with payload_size set to the given one, whatever options says, and
+ * linked if `link`: what VIVERO_WORKER_TYPE's functions call. */
+VIVERO_API VIVERO_MUST_USE int
+vivero_worker_start_payload(const struct vivero_worker_options *options,
+                            size_t payload_size, int link,
+                            struct vivero_ref *ref);
+
+/* As a supervisor's child: .ops = &vivero_child_worker, .options = its options,
+ * which are copied with their strings and the argument. In a dynamic supervisor
+ * it shares the supervisor's carriers unless its spec says own_thread or its
+ * options name others. Asked to stop it ends as an exit signal of its parent
+ * ends it: terminate hears of that if it traps exits. */
+VIVERO_API extern const struct vivero_child_ops vivero_child_worker;
 
 /* Have it end for a reason, NULL: normal, and wait until it has: after the
  * running message, before the next, terminate is called with it.
@@ -124,6 +139,15 @@ VIVERO_API int vivero_worker_cast(struct vivero_ref ref,
                                   const struct vivero_operation *operation,
                                   const void *in,
                                   const struct vivero_send *send);
+
+/* A call that is not waited for: see <vivero/future.h>. future may be NULL with
+ * send->completions. Never waits for an answer; in a worker not for room either.
+ * Errors: as of a call, for what is known before the message is queued. */
+VIVERO_API VIVERO_MUST_USE int
+vivero_worker_call_async(struct vivero_ref ref,
+                         const struct vivero_operation *operation,
+                         const void *in, const struct vivero_send *send,
+                         struct vivero_future *future);
 
 /* ---- For those who look after it ------------------------------------------------ */
 

@@ -167,6 +167,11 @@ bool vv_cond_wait_until(struct vv_cond *cond, struct vv_mutex *mutex,
     return true;
 }
 
+void vv_cond_signal(struct vv_cond *cond)
+{
+    must(pthread_cond_signal(&cond->cond), "pthread_cond_signal");
+}
+
 void vv_cond_broadcast(struct vv_cond *cond)
 {
     must(pthread_cond_broadcast(&cond->cond), "pthread_cond_broadcast");

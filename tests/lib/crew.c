@@ -377,6 +377,25 @@ static bool time_has_passed(void *ctx)
     return vivero_now() > *(int64_t *)ctx;
 }
 
+struct vivero_future crew_call_echo(struct vivero_pool *pool, int value)
+{
+    struct vivero_future future = {0};
+    int error = vivero_pool_call_async(pool, &crew_echo, &value, NULL, &future);
+
+    if (error != VIVERO_OK) {
+        fprintf(stderr, "crew_call_echo: %s\n", vivero_strerror(error));
+    }
+    return future;
+}
+
+int crew_value_of(struct vivero_future future, int64_t timeout_ns)
+{
+    int value = 0;
+    int result = vivero_future_wait(future, &value, sizeof(value), timeout_ns);
+
+    return result == VIVERO_OK ? value : result;
+}
+
 void crew_await_time(int64_t instant_ns)
 {
     (void)eventually(time_has_passed, &instant_ns, VIVERO_FOREVER / 2);

@@ -139,6 +139,11 @@ bool crew_await_size(struct vivero_pool *pool, uint32_t size);
  * then. */
 bool crew_is_conserved(struct vivero_pool *pool);
 
+/* The future of an echo of value, which must not be refused; and what it
+ * answers: the value, or a negative code. */
+struct vivero_future crew_call_echo(struct vivero_pool *pool, int value);
+int crew_value_of(struct vivero_future future, int64_t timeout_ns);
+
 /* Wait until the monotonic clock has passed an instant. */
 void crew_await_time(int64_t instant_ns);
 

@@ -205,8 +205,8 @@ static void a_fence_answers_in_place_of_who_runs_it(void)
     struct vv_reply *reply = run(sizeof(int), true);
     int answer = ANSWER;
 
-    CU_ASSERT(vv_reply_fence(token_of(reply), VIVERO_E_CLOSING));
-    CU_ASSERT_FALSE(vv_reply_fence(token_of(reply), VIVERO_E_CLOSING));
+    CU_ASSERT(vv_reply_fence(token_of(reply), VIVERO_E_CLOSING, NULL));
+    CU_ASSERT_FALSE(vv_reply_fence(token_of(reply), VIVERO_E_CLOSING, NULL));
     vv_reply_settle(reply, generation, VIVERO_OK, &answer, NULL);
 
     CU_ASSERT_EQUAL(wait(reply, NULL), VIVERO_E_CLOSING);
@@ -222,7 +222,7 @@ static void a_late_settler_does_not_answer_the_next_call_of_the_slot(void)
     struct vv_reply *next;
     int answer = ANSWER;
 
-    (void)vv_reply_fence(token_of(reply), VIVERO_E_CLOSING);
+    (void)vv_reply_fence(token_of(reply), VIVERO_E_CLOSING, NULL);
     (void)wait(reply, NULL);
     next = run(sizeof(int), true);
     CU_ASSERT_PTR_EQUAL(next, reply);
@@ -240,7 +240,7 @@ static void what_was_fenced_cannot_be_owed_any_more(void)
     struct vivero_reply_token token;
     struct vv_reply *next;
 
-    (void)vv_reply_fence(token_of(reply), VIVERO_E_CLOSING);
+    (void)vv_reply_fence(token_of(reply), VIVERO_E_CLOSING, NULL);
     (void)wait(reply, NULL);
     next = run(0, true);
     CU_ASSERT_PTR_EQUAL(next, reply);
@@ -258,12 +258,12 @@ static void a_fence_is_for_what_runs(void)
     struct vv_reply *reply = queue(0, true);
     struct vivero_reply_token old = token_of(reply);
 
-    CU_ASSERT_FALSE(vv_reply_fence(old, VIVERO_E_CLOSING));
+    CU_ASSERT_FALSE(vv_reply_fence(old, VIVERO_E_CLOSING, NULL));
     vv_reply_discard(reply);
     reply = run(0, true);
-    CU_ASSERT_FALSE(vv_reply_fence(old, VIVERO_E_CLOSING));
+    CU_ASSERT_FALSE(vv_reply_fence(old, VIVERO_E_CLOSING, NULL));
     CU_ASSERT_FALSE(vv_reply_fence((struct vivero_reply_token){UINT32_MAX, 0},
-                                   VIVERO_E_CLOSING));
+                                   VIVERO_E_CLOSING, NULL));
     vv_reply_settle(reply, generation, VIVERO_OK, NULL, NULL);
     CU_ASSERT_EQUAL(wait(reply, NULL), VIVERO_OK);
 }

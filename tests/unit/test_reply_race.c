@@ -93,7 +93,7 @@ static void fence(struct round *round)
                                              round->handle.generation};
 
     dawdle(round->seed + 5);
-    round->fenced = !round->owes && vv_reply_fence(token, FENCED);
+    round->fenced = !round->owes && vv_reply_fence(token, FENCED, NULL);
 }
 
 static void pay(struct round *round)
