@@ -5,6 +5,7 @@ dist_man_MANS += \
 	%D%/vivero.7 \
 	%D%/vivero_errors.7 \
 	%D%/vivero_threads.7 \
+	%D%/vivero_child_spec.3 \
 	%D%/vivero_error.3 \
 	%D%/vivero_future.3 \
 	%D%/vivero_log.3 \
@@ -13,6 +14,7 @@ dist_man_MANS += \
 	%D%/vivero_pool_call.3 \
 	%D%/vivero_pool_define.3 \
 	%D%/vivero_pool_snapshot.3 \
+	%D%/vivero_supervisor.3 \
 	%D%/vivero_time.3 \
 	%D%/vivero_version.3 \
 	%D%/vivero_worker.3
