@@ -227,8 +227,8 @@ static void follow(struct vv_ward *ward, const struct vv_notice *notice)
     if (notice->event == VV_EVENT_EXITED) {
         ward->exit = notice->exit;
     }
-    if (over && ward->ended) {
-        vv_ward_clear(ward);
+    if (over && ward->child.phase != VV_CHILD_STARTING) {
+        vv_ward_clear(ward); /* and no new one has been started */
     }
     vv_call_follow(ward, notice->event);
 }
