@@ -17,6 +17,7 @@
 #include <vivero/pool_define.h>
 #include <vivero/ref.h>
 #include <vivero/send.h>
+#include <vivero/supervisor.h>
 #include <vivero/time.h>
 #include <vivero/worker.h>
 #include <vivero/worker_carriers.h>
