@@ -827,7 +827,10 @@ static void *lend(void *arg)
 {
     struct lender *lender = arg;
 
-    lender->result = vivero_pool_run_here(pool);
+    /* LIMIT: the supervisor has not offered the place yet. */
+    while ((lender->result = vivero_pool_run_here(pool)) == VIVERO_E_LIMIT) {
+        eventually_nap();
+    }
     return NULL;
 }
 
