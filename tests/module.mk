@@ -78,6 +78,7 @@ test_programs = \
 	tests/integration/test_pool_snapshot \
 	tests/integration/test_pool_state \
 	tests/integration/test_pool_threads \
+	tests/integration/test_pool_watch \
 	tests/integration/test_worker_hang \
 	tests/abi/test_abi \
 	tests/stress/stress_pool
