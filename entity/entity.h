@@ -110,7 +110,7 @@ void vv_entity_started(struct vivero_ref ref, int error,
                        const struct vivero_exit *exit);
 
 /* The one way to the end: names are free, whoever waits in the inbox is told
- * DOWN with exit, links and monitors fire, it is logged, the owner is told last.
+ * DOWN with exit, links and monitors fire, the owner is told last.
  * Whoever comes second is told false; the first one does all of it. Its thread,
  * or whoever declares it dead. Allocates nothing. */
 bool vv_entity_end(struct vv_entity *entity, const struct vivero_exit *exit);

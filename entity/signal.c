@@ -5,7 +5,7 @@
  *                                 one that obeys         traps         does not
  *     NORMAL        ends          ends if it traps       message       nothing
  *     KILL          ends, KILLED  ends, KILLED           ends, KILLED  ends, KILLED
- *     any other     ends          ends                   message       ends
+ *     any other     as of others  ends                   message       ends
  *
  * What ends it is its verdict, looked at before its next message. Workers with
  * callbacks obey their parent, since it is their terminate that has to know;
