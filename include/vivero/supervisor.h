@@ -46,9 +46,11 @@ enum vivero_child_type { VIVERO_CHILD_WORKER = 0, VIVERO_CHILD_SUPERVISOR };
 /* As a child's shutdown_ns: kill it at once. */
 #define VIVERO_BRUTAL_KILL (-3)
 
-/* The kinds there are; options are their options structs. */
-VIVERO_API extern const struct vivero_child_ops vivero_child_worker;
+/* The kinds there are; options are their options structs. vivero_child_worker is
+ * in worker.h, vivero_child_pool in pool.h. */
+VIVERO_BEGIN
 VIVERO_API extern const struct vivero_child_ops vivero_child_supervisor;
+VIVERO_END
 
 /* ---- Specs and options ---------------------------------------------------------- */
 
