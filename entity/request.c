@@ -90,6 +90,20 @@ static int await(_Atomic uint32_t *word, int64_t deadline_ns)
     return wake == VV_WAKE_REFUSED ? VIVERO_E_DEADLOCK : VIVERO_E_TIMED_OUT;
 }
 
+bool vv_entity_is_asked_to_end(struct vv_entity *entity)
+{
+    const struct vv_request *request;
+    bool asked;
+
+    vv_entity_hold(entity);
+    asked = entity->verdict != NULL || vv_entity_is_ending_locked(entity);
+    for (request = entity->requests; request != NULL; request = request->next) {
+        asked = asked || request->ends;
+    }
+    vv_entity_unlock(entity);
+    return asked;
+}
+
 int vv_request_send(struct vv_request *request, struct vivero_ref to,
                     int64_t timeout_ns)
 {

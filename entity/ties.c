@@ -370,7 +370,8 @@ int vv_entity_demonitor(struct vv_entity *self, struct vivero_monitor monitor)
 
     vv_mutex_lock(&lock);
     if (monitor.slot / CHUNK_TIES < chunk_count) {
-        tie = &chunks[monitor.slot / CHUNK_TIES]->tie[monitor.slot % CHUNK_TIES];
+        tie =
+            &chunks[monitor.slot / CHUNK_TIES]->tie[monitor.slot % CHUNK_TIES];
     }
     if (tie != NULL && tie->generation == monitor.generation &&
         tie->state == TIED && tie->end[0].entity == self) {

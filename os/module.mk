@@ -5,6 +5,7 @@ os_libs = os/libos.la $(base_libs)
 os_libos_la_SOURCES = \
 	%D%/clock.h \
 	%D%/cpu.h \
+	%D%/fault.h \
 	%D%/lock_rank.h \
 	%D%/mutex.h \
 	%D%/pages.h \
@@ -17,6 +18,7 @@ os_libos_la_SOURCES = \
 	%D%/posix/pages.c \
 	%D%/posix/thread.c \
 	%D%/linux/cpu.c \
+	%D%/linux/fault.c \
 	%D%/linux/park.c \
 	%D%/linux/pollable.c \
 	%D%/linux/probe.c

@@ -13,6 +13,7 @@ pool_libpool_la_SOURCES = \
 	%D%/pool_control.c \
 	%D%/pool_dead.c \
 	%D%/pool_each.c \
+	%D%/pool_fault.c \
 	%D%/pool_keeper.c \
 	%D%/pool_options.c \
 	%D%/pool_pick.c \

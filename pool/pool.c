@@ -69,6 +69,24 @@ static int take_handle(struct vv_pool *pool)
     return error;
 }
 
+void vv_pool_each_open(void (*fn)(struct vv_pool *pool, void *ctx), void *ctx)
+{
+    struct vv_here *here = vv_here();
+
+    for (uint32_t i = 0; i < HANDLES_MAX; i++) {
+        struct vv_pool *pool = vv_pool_of(&handles[i]);
+
+        if (pool != NULL) {
+            const void *previous = vv_here_enter(here, pool);
+
+            if (vv_pool_of(&handles[i]) == pool) {
+                fn(pool, ctx);
+            }
+            vv_here_leave(here, previous);
+        }
+    }
+}
+
 void vv_pool_refuse_own_threads(const struct vv_pool_visit *visit,
                                 const char *what)
 {
@@ -271,7 +289,8 @@ static void fill_spec(struct vv_pool *pool)
         .retries = options->retries,
         .commits = options->state == VIVERO_STATE_COMMIT,
         .flushes = options->mailbox == VIVERO_MAILBOX_FLUSH,
-        .nudge_signal = options->nudge_signal};
+        .nudge_signal = options->nudge_signal,
+        .drains = pool->drains};
     vv_pool_fill_watch(pool);
     vv_pool_fill_dead(pool);
 }
@@ -439,6 +458,9 @@ void vv_pool_release(struct vv_pool *pool)
         if (pool->supervised) {
             vv_loop_fini(&pool->supervisor);
         }
+        if (pool->drains) {
+            vv_pool_fault_release();
+        }
         close_parts(pool);
         vv_cond_fini(&pool->changed);
         free_pool(pool);
@@ -457,11 +479,28 @@ static int start_workers(struct vv_pool *pool)
     return error;
 }
 
+static int hold_drain(struct vv_pool *pool)
+{
+    int error = VIVERO_OK;
+
+    if (pool->options.fault == VIVERO_FAULT_DRAIN && vv_pool_may_drain()) {
+        error = vv_pool_fault_retain(pool->options.drain_ns);
+        pool->drains = error == VIVERO_OK;
+        if (error != VIVERO_OK) {
+            vv_pool_set(pool->handle, NULL);
+        }
+    }
+    return error;
+}
+
 /* A handle and a supervisor; undone on failure. */
 static int open_keeper(struct vv_pool *pool)
 {
     int error = take_handle(pool);
 
+    if (error == VIVERO_OK) {
+        error = hold_drain(pool);
+    }
     if (error == VIVERO_OK) {
         fill_spec(pool);
         error = vv_pool_make_spares(pool);

@@ -6,6 +6,7 @@
 #include "base/check.h"
 #include "base/options.h"
 #include "os/cpu.h"
+#include "os/fault.h"
 #include "os/probe.h"
 #include "pool/pool_private.h"
 
@@ -173,8 +174,11 @@ static bool fill_failures(const struct vivero_pool_options *options)
 static int check_support(const struct vivero_pool_options *options)
 {
     if (options->isolation != VIVERO_ISOLATION_THREAD ||
-        options->fault != VIVERO_FAULT_DIE) {
+        options->fault == VIVERO_FAULT_UNSAFE_CONTAIN) {
         return VIVERO_E_UNSUPPORTED;
+    }
+    if (options->fault == VIVERO_FAULT_DRAIN && !vv_fault_is_installed()) {
+        return VIVERO_E_DENIED;
     }
     if (options->nudge_signal != 0 &&
         !vv_signal_interrupts(options->nudge_signal)) {

@@ -70,6 +70,7 @@ struct vv_pool {
     struct vv_policy policy; /* of all children */
     struct vv_loop supervisor;
     bool supervised; /* it was started */
+    bool drains;     /* it holds the draining thread */
     /* atomic */
     _Atomic uint32_t phase;
     _Atomic uint32_t references; /* the handle's, and of abandoned threads */
@@ -189,6 +190,16 @@ void vv_pool_fill_watch(struct vv_pool *pool);
 int64_t vv_pool_watch(void *ctx, int64_t now_ns);
 /* A replaced worker's thread is gone. */
 void vv_pool_zombie_left(struct vv_pool *pool, struct vivero_entity *worker);
+
+/* ---- pool_fault.c: memory errors ---- */
+
+/* Whether VIVERO_FAULT_DRAIN does anything in this process. */
+bool vv_pool_may_drain(void);
+/* Have a thread that drains. Errors: LIMIT, NO_MEMORY. */
+int vv_pool_fault_retain(int64_t drain_ns);
+void vv_pool_fault_release(void);
+/* Call fn for each pool that is open. */
+void vv_pool_each_open(void (*fn)(struct vv_pool *pool, void *ctx), void *ctx);
 
 /* ---- pool_dead.c: dead letters ---- */
 

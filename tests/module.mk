@@ -26,7 +26,11 @@ test_programs = \
 	tests/unit/test_entity \
 	tests/unit/test_entity_calls \
 	tests/unit/test_entity_life \
+	tests/unit/test_entity_links \
 	tests/unit/test_entity_names \
+	tests/unit/test_entity_owners \
+	tests/unit/test_entity_races \
+	tests/unit/test_entity_runtime \
 	tests/unit/test_entity_signals \
 	tests/unit/test_entity_threads \
 	tests/unit/test_entity_ties \
@@ -78,6 +82,7 @@ test_programs = \
 	tests/integration/test_pool_state \
 	tests/integration/test_pool_threads \
 	tests/integration/test_supervisor_limits \
+	tests/integration/test_supervisor_links \
 	tests/integration/test_supervisor_misuse \
 	tests/integration/test_supervisor_restart \
 	tests/integration/test_supervisor_shutdown \
@@ -85,6 +90,7 @@ test_programs = \
 	tests/integration/test_supervisor_start \
 	tests/integration/test_supervisor_tree \
 	tests/integration/test_supervisor_workers \
+	tests/integration/test_worker_hang \
 	tests/abi/test_abi \
 	tests/stress/stress_pool
 
@@ -111,7 +117,11 @@ tests_unit_test_envelope_LDADD = $(test_lib) $(mailbox_libs) $(test_libs)
 tests_unit_test_entity_LDADD = $(test_lib) $(entity_libs) $(test_libs)
 tests_unit_test_entity_calls_LDADD = $(test_lib) $(entity_libs) $(test_libs)
 tests_unit_test_entity_life_LDADD = $(test_lib) $(entity_libs) $(test_libs)
+tests_unit_test_entity_links_LDADD = $(test_lib) $(entity_libs) $(test_libs)
 tests_unit_test_entity_names_LDADD = $(test_lib) $(entity_libs) $(test_libs)
+tests_unit_test_entity_owners_LDADD = $(test_lib) $(entity_libs) $(test_libs)
+tests_unit_test_entity_races_LDADD = $(test_lib) $(entity_libs) $(test_libs)
+tests_unit_test_entity_runtime_LDADD = $(test_lib) $(entity_libs) $(test_libs)
 tests_unit_test_entity_signals_LDADD = $(test_lib) $(entity_libs) $(test_libs)
 tests_unit_test_entity_threads_LDADD = $(test_lib) $(entity_libs) $(test_libs)
 tests_unit_test_entity_ties_LDADD = $(test_lib) $(entity_libs) $(test_libs)
@@ -134,7 +144,11 @@ subject = %D%/unit/subject.c %D%/unit/subject.h
 tests_unit_test_entity_SOURCES = %D%/unit/test_entity.c $(subject)
 tests_unit_test_entity_calls_SOURCES = %D%/unit/test_entity_calls.c $(subject)
 tests_unit_test_entity_life_SOURCES = %D%/unit/test_entity_life.c $(subject)
+tests_unit_test_entity_links_SOURCES = %D%/unit/test_entity_links.c $(subject)
 tests_unit_test_entity_names_SOURCES = %D%/unit/test_entity_names.c $(subject)
+tests_unit_test_entity_owners_SOURCES = %D%/unit/test_entity_owners.c $(subject)
+tests_unit_test_entity_races_SOURCES = %D%/unit/test_entity_races.c $(subject)
+tests_unit_test_entity_runtime_SOURCES = %D%/unit/test_entity_runtime.c $(subject)
 tests_unit_test_entity_signals_SOURCES = %D%/unit/test_entity_signals.c $(subject)
 tests_unit_test_entity_threads_SOURCES = %D%/unit/test_entity_threads.c $(subject)
 tests_unit_test_entity_ties_SOURCES = %D%/unit/test_entity_ties.c $(subject)
@@ -152,6 +166,7 @@ test_scripts = \
 	%D%/tools/check_layers.sh \
 	%D%/tools/check_symbols.sh \
 	%D%/tools/check_sync.sh \
+	%D%/tools/man_examples.sh \
 	%D%/tools/run_test.sh
 
 # What tests share.

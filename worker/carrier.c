@@ -519,6 +519,7 @@ static void stop_thread(struct vivero_entity *worker)
     const struct vv_worker_spec *spec = worker->spec;
 
     vv_watch_set_awake(worker, false);
+    vv_fault_stack_leave(&worker->fault_stack);
     vv_here()->worker = NULL;
     vv_here()->waiter = NULL;
     if (spec->on_thread_stop != NULL) {
@@ -569,6 +570,9 @@ static void meet_the_watch(struct vivero_entity *worker)
                           memory_order_relaxed);
     if (worker->spec->nudge_signal != 0) {
         vv_signal_unblock(worker->spec->nudge_signal);
+    }
+    if (worker->spec->drains) {
+        vv_fault_stack_enter(&worker->fault_stack);
     }
 }
 

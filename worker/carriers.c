@@ -208,6 +208,7 @@ static void lend_stage(struct carrier *carrier, struct vv_single *single)
     single->entity.flags &= ~(uint32_t)VV_ENTITY_POKED;
     vv_entity_unlock(&single->entity);
     vv_entity_set_here(&single->entity);
+    vv_single_wake(single);
     vv_here()->worker = stage;
     vv_here()->waiter = stage->waiter;
 }
@@ -240,6 +241,7 @@ static void take_stage_back(struct carrier *carrier, struct vv_single *single)
     struct vivero_carriers *carriers = carrier->carriers;
     int64_t due = vv_single_idle_deadline(single);
 
+    vv_single_sleep(single);
     if (due != VIVERO_FOREVER) {
         vv_timer_start(&single->idle_timer, due);
     }
@@ -507,6 +509,7 @@ static void run_thread(void *ctx)
     here = carrier;
     vv_here()->begin_wait = begin_wait;
     vv_here()->end_wait = end_wait;
+    vv_single_meet_the_watch(&carrier->stage);
     pthread_cleanup_push(thread_left, carrier);
     carry(carrier);
     pthread_cleanup_pop(0);

@@ -230,7 +230,8 @@ void vv_worker_notice_fence(struct vivero_entity *worker)
 
 int vv_worker_may_act(const struct vv_here *here)
 {
-    return here->worker != NULL && vv_worker_is_fenced(here->worker)
+    return here->worker != NULL && (vv_worker_is_fenced(here->worker) ||
+                                    vv_single_is_given_up(here->worker))
                ? VIVERO_E_FENCED
                : VIVERO_OK;
 }

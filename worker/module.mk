@@ -7,6 +7,7 @@ worker_libworker_la_SOURCES = \
 	%D%/carrier.c \
 	%D%/commit.c \
 	%D%/defer.c \
+	%D%/fault.c %D%/fault.h \
 	%D%/fence.c \
 	%D%/retry.c \
 	%D%/ticket.h \
@@ -20,15 +21,16 @@ worker_libworker_la_SOURCES = \
 	%D%/single_control.c \
 	%D%/single_start.c \
 	%D%/single_step.c \
+	%D%/single_watch.c \
 	%D%/spawn.c \
 	%D%/worker.c %D%/worker.h
 
 viveroinclude_HEADERS += \
 	include/vivero/worker.h \
 	include/vivero/worker_carriers.h \
-	include/vivero/worker_define.h \
 	include/vivero/worker_defer.h \
-	include/vivero/worker_single.h \
+	include/vivero/worker_define.h \
+	include/vivero/worker_self.h \
 	include/vivero/worker_spawn.h
 
 EXTRA_DIST += %D%/module.mk

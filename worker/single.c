@@ -403,6 +403,7 @@ void vv_single_finish(struct vv_single *single)
     }
     log_end(single);
     vv_wait_set_absent(&single->waiter, true);
+    vv_single_unwatch(single);
     leave_carriers(single);
     exit = single->exit;
     if (single->kind != VV_SINGLE_ATTACHED && single->carriers == NULL) {
@@ -443,15 +444,24 @@ static void give_up(struct vv_single *single, const struct vivero_exit *exit)
     }
 }
 
+bool vv_single_declare_dead(struct vv_single *single,
+                            const struct vivero_exit *exit)
+{
+    /* sync(single.given_up): what it calls from now on is refused. */
+    atomic_store_explicit(&single->given_up, true, memory_order_release);
+    if (!vv_entity_end(&single->entity, exit)) {
+        return false;
+    }
+    give_up(single, exit);
+    return true;
+}
+
 bool vv_single_kill(struct vivero_ref ref, const struct vivero_exit *exit)
 {
     struct vv_entity *entity = vv_entity_retain(ref);
     struct vv_single *single = entity != NULL ? vv_single_of(entity) : NULL;
-    bool killed = single != NULL && vv_entity_end(entity, exit);
+    bool killed = single != NULL && vv_single_declare_dead(single, exit);
 
-    if (killed) {
-        give_up(single, exit);
-    }
     if (entity != NULL) {
         vv_entity_release(entity);
     }
@@ -467,8 +477,10 @@ static __attribute__((noinline)) void run_steps(struct vv_single *single)
         case VV_STEP_DONE:
             break;
         case VV_STEP_NOTHING:
+            vv_single_sleep(single);
             (void)vv_entity_rest(&single->entity, &single->spin,
                                  vv_single_idle_deadline(single));
+            vv_single_wake(single);
             break;
         case VV_STEP_ENDED:
             return;
@@ -526,6 +538,8 @@ static void run_thread(void *ctx)
     vv_here()->worker = single->stage;
     vv_here()->waiter = &single->waiter;
     vv_entity_set_here(&single->entity);
+    vv_single_meet_the_watch(single->stage);
+    vv_single_wake(single);
     pthread_cleanup_push(thread_left, single);
     live(single);
     pthread_cleanup_pop(0);
@@ -536,10 +550,18 @@ int vv_single_launch(struct vv_single *single)
 {
     struct vv_thread_options options = {
         .name = single->label, .stack_size = single->options.stack_size};
+    int error = vv_single_watch(single);
 
+    if (error != VIVERO_OK) {
+        return error;
+    }
     if (single->carriers != NULL) {
         vv_carriers_add(single->carriers, single);
         return VIVERO_OK;
     }
-    return vv_thread_start(&single->thread, &options, run_thread, single);
+    error = vv_thread_start(&single->thread, &options, run_thread, single);
+    if (error != VIVERO_OK) {
+        vv_single_unwatch(single);
+    }
+    return error;
 }

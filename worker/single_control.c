@@ -217,10 +217,12 @@ static int stop(struct vv_single *single, const struct vivero_exit *reason,
         return VIVERO_E_NO_MEMORY;
     }
     request->reason = *reason;
+    request->request.ends = true;
     error = ask(single, &request->request, timeout_ns);
-    if (error == VIVERO_OK && !is_same(&request->request.exit, reason)) {
+    if (error == VIVERO_OK || error == VIVERO_E_DOWN) {
+        error = is_same(&request->request.exit, reason) ? VIVERO_OK
+                                                        : VIVERO_E_DOWN;
         vv_here()->last_exit = request->request.exit;
-        error = VIVERO_E_DOWN;
     }
     vv_request_release(&request->request);
     return error;
@@ -242,6 +244,23 @@ int vivero_worker_stop(struct vivero_ref ref, const struct vivero_exit *reason,
         vv_thread_reap();
     }
     return error;
+}
+
+/* ---- What its handler may know ----------------------------------------------------- */
+
+bool vv_single_is_given_up(const struct vivero_entity *worker)
+{
+    /* sync(single.given_up): from then on it is refused. */
+    return worker->single != NULL &&
+           atomic_load_explicit(&worker->single->given_up,
+                                memory_order_acquire);
+}
+
+bool vv_single_is_asked_to_end(const struct vivero_entity *worker)
+{
+    return worker->single != NULL &&
+           (vv_single_is_given_up(worker) ||
+            vv_entity_is_asked_to_end(&worker->single->entity));
 }
 
 /* ---- Looking -------------------------------------------------------------------------------- */

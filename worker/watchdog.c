@@ -251,7 +251,8 @@ bool vivero_entity_should_stop(const struct vivero_entity *entity)
     /* relaxed: a question that is asked again. */
     return atomic_load_explicit(&entity->command, memory_order_relaxed) ==
                VV_COMMAND_STOP ||
-           vv_worker_is_fenced(entity) || is_overdue(entity);
+           vv_worker_is_fenced(entity) || vv_single_is_asked_to_end(entity) ||
+           is_overdue(entity);
 }
 
 void vivero_entity_alive(struct vivero_entity *entity)

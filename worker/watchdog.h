@@ -42,6 +42,7 @@ struct vv_watched {
 
 /* What the worker was doing when we looked. */
 struct vv_look {
+    struct vivero_entity *stage; /* whom we looked at, for those that lend it */
     uint64_t ticket;
     const struct vivero_operation *operation; /* NULL: init */
     int64_t busy_ns;

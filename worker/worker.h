@@ -6,7 +6,7 @@
  * thread that runs it. */
 
 #include <vivero/exit.h>
-#include <vivero/worker.h>
+#include <vivero/worker_self.h>
 
 #include "base/memory.h"
 #include "mailbox/crew.h"
@@ -60,6 +60,7 @@ struct vv_worker_spec {
     uint32_t retries;
     bool commits; /* payloads are flat; failures go back to the last good one */
     bool flushes; /* a failure fails what is queued as well */
+    bool drains;  /* a memory error ends the process in better order */
     int nudge_signal; /* its threads take this one; 0: none */
 };
 

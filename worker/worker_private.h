@@ -2,6 +2,7 @@
 #ifndef WORKER_WORKER_PRIVATE_H
 #define WORKER_WORKER_PRIVATE_H
 
+#include "os/fault.h"
 #include "os/mutex.h"
 #include "worker/worker.h"
 
@@ -58,7 +59,7 @@ struct vivero_entity {
     void *committed; /* the last good payload; NULL: none is kept */
     bool has_committed;
     bool expects_again; /* a message was kept for it; it may be gone by now */
-    bool answers_last; /* current is done, and answered after terminate */
+    bool answers_last;  /* current is done, and answered after terminate */
     struct vivero_reply_token debt;
     int result;            /* of current, once it is settled */
     const void *inline_in; /* of an inline call: the caller's own bytes */
@@ -72,8 +73,9 @@ struct vivero_entity {
     struct vv_debts *debts; /* own_debts; on a shared carrier the worker's */
     struct vv_debts own_debts;
     struct vv_waiter own_waiter;
-    bool alive;    /* the payload is initialised */
-    bool retiring; /* as far as it has noticed `retire` */
+    struct vv_fault_stack fault_stack; /* of its carrier */
+    bool alive;                        /* the payload is initialised */
+    bool retiring;                     /* as far as it has noticed `retire` */
     /* supervisor's thread, and open before it exists */
     struct vv_thread thread;
     bool has_thread;
@@ -95,8 +97,8 @@ struct vivero_entity {
     /* guarded by lock */
     struct vv_mutex lock;
     enum vv_worker_fate fate;
-    bool retire;      /* it should leave when it has nothing to do */
-    bool leaving;     /* and is past being called back */
+    bool retire;  /* it should leave when it has nothing to do */
+    bool leaving; /* and is past being called back */
     struct vivero_exit last_exit;
     struct vv_again again;
     struct vivero_defer *supervised; /* defers that its supervisor may run */
@@ -136,6 +138,13 @@ void vv_worker_count(_Atomic uint64_t *counter);
 /* The arguments of the current message; NULL: none. */
 const void *vv_worker_arguments(const struct vivero_entity *worker);
 void vv_worker_set_lost_thread(struct vivero_entity *worker, bool lost);
+
+/* ---- single_control.c: of a worker on its own; false for a pool's ---- */
+
+/* It was declared dead, and may not act any more. Its thread only. */
+bool vv_single_is_given_up(const struct vivero_entity *worker);
+/* That, or it was asked to stop, or a signal will end it. Its thread only. */
+bool vv_single_is_asked_to_end(const struct vivero_entity *worker);
 
 /* ---- commit.c: VIVERO_STATE_COMMIT ---- */
 

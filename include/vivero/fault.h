@@ -52,9 +52,14 @@ enum vivero_mailbox {
 /* What a memory error or an abort() in a handler does. */
 enum vivero_fault {
     VIVERO_FAULT_DIE = 0,       /* the process dies, with a true core */
-    VIVERO_FAULT_DRAIN,         /* end the process in better order: not built
-                                   yet, answers UNSUPPORTED */
+    VIVERO_FAULT_DRAIN,         /* the process dies in better order, within
+                                   drain_ns: see vivero_fault_install() */
     VIVERO_FAULT_UNSAFE_CONTAIN /* not built yet, answers UNSUPPORTED */
+};
+
+enum vivero_fault_flag {
+    VIVERO_FAULT_FORCE = 1 /* drain although a sanitizer watches, whose report
+                              that hides */
 };
 
 enum vivero_isolation {
@@ -82,5 +87,30 @@ struct vivero_dead {
  * not wait for this pool. */
 typedef void vivero_dead_fn(struct vivero_pool *pool,
                             const struct vivero_dead *dead, void *ctx);
+
+VIVERO_BEGIN
+
+/* Allow VIVERO_FAULT_DRAIN: install handlers for SIGSEGV, SIGBUS, SIGILL, SIGFPE
+ * and SIGABRT in this process, for good. The library has none before. flags: of
+ * enum vivero_fault_flag.
+ *
+ * A fault in a handler of a pool that drains, in the program's own code: its
+ * thread stands still, its caller is told DOWN (VIVERO_EXIT_FAULT, the code is
+ * the signal), no pool takes or begins a message any more, what is queued is
+ * answered DRAINING, running handlers may finish, and after that, or drain_ns,
+ * the process aborts. It is an end in better order and nothing more: handlers
+ * that still run may see or write out damaged memory. Workers on their own go on
+ * until the end.
+ *
+ * Every other fault goes to whoever handled the signal before, as if the library
+ * were not there: elsewhere; in other pools; in code of this library, the C
+ * library, the loader or the allocator (so abort(), too); where the frames
+ * cannot be looked at. So does everything under a sanitizer.
+ *
+ * Call it after the program's own handlers are installed, and once.
+ * Errors: INVALID for unknown flags; FORKED. */
+VIVERO_API VIVERO_MUST_USE int vivero_fault_install(uint32_t flags);
+
+VIVERO_END
 
 #endif

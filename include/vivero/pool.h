@@ -22,7 +22,7 @@
 #include <vivero/operation.h>
 #include <vivero/send.h>
 #include <vivero/time.h>
-#include <vivero/worker.h>
+#include <vivero/worker_self.h>
 #include <vivero/worker_defer.h>
 
 #include <stdbool.h>
@@ -156,7 +156,7 @@ VIVERO_BEGIN
  * Errors: INVALID for impossible options; NO_MEMORY; LIMIT when the system
  * gives no more threads; UNSUPPORTED for an arena without jemalloc, and for
  * what is not built yet; DENIED for a nudge_signal that the program does not
- * handle; FORKED in a forked child; FENCED in a handler that was replaced;
+ * handle, and for VIVERO_FAULT_DRAIN without vivero_fault_install(); FORKED in a forked child; FENCED in a handler that was replaced;
  * TIMED_OUT when an init was replaced; or the code with which an init failed. */
 VIVERO_API VIVERO_MUST_USE int
 vivero_pool_open(const struct vivero_pool_options *options,

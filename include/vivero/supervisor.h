@@ -46,10 +46,6 @@ enum vivero_child_type { VIVERO_CHILD_WORKER = 0, VIVERO_CHILD_SUPERVISOR };
 /* As a child's shutdown_ns: kill it at once. */
 #define VIVERO_BRUTAL_KILL (-3)
 
-/* The kinds there are; options are their options structs. */
-VIVERO_API extern const struct vivero_child_ops vivero_child_worker;
-VIVERO_API extern const struct vivero_child_ops vivero_child_supervisor;
-
 /* ---- Specs and options ---------------------------------------------------------- */
 
 /* "VIVERO_NONE" is an explicit zero where it is allowed. */
@@ -179,6 +175,10 @@ enum vivero_spec_fault {
 };
 
 VIVERO_BEGIN
+
+/* A supervisor as a child: .options = its options, which are copied with all
+ * they point to. Each incarnation is made anew from them. */
+VIVERO_API extern const struct vivero_child_ops vivero_child_supervisor;
 
 VIVERO_API void vivero_child_spec_init(struct vivero_child_spec *spec);
 VIVERO_API void

@@ -902,6 +902,37 @@ static void answers_invalid_for_impossible_options(void)
         VIVERO_E_UNSUPPORTED);
 }
 
+/* The spares, and the committed payloads, are made at the open. */
+static void opens_or_leaves_nothing_whatever_allocation_fails(void)
+{
+    static struct accountant accountant;
+    uint32_t threads = crew_threads();
+    int error = VIVERO_E_NO_MEMORY;
+    int refusals = 0;
+
+    CU_ASSERT_EQUAL_FATAL(accountant_install(&accountant), VIVERO_OK);
+    while (error == VIVERO_E_NO_MEMORY && refusals < 1000) {
+        atomic_store(&accountant.asked, 0);
+        atomic_store(&accountant.refuse, ++refusals);
+        error = vivero_pool_open(
+            VIVERO_POOL_OPTIONS(.workers = 2, .payload_size = 100,
+                                .deadline_ns = DEADLINE,
+                                .on_hang = VIVERO_HANG_REPLACE,
+                                .state = VIVERO_STATE_COMMIT),
+            &pool);
+        if (error == VIVERO_E_NO_MEMORY) {
+            CU_ASSERT_EQUAL(atomic_load(&accountant.blocks), 0);
+        }
+    }
+    atomic_store(&accountant.refuse, 0);
+    CU_ASSERT_EQUAL(error, VIVERO_OK);
+    CU_ASSERT(refusals > 10);
+    CU_ASSERT_EQUAL(vivero_pool_close(pool), VIVERO_OK);
+    CU_ASSERT(crew_await_threads(threads));
+    CU_ASSERT_EQUAL(atomic_load(&accountant.blocks), 0);
+    CU_ASSERT_EQUAL(accountant_remove(), VIVERO_OK);
+}
+
 static void t_x_07_a_thousand_pools_leave_nothing_behind(void)
 {
     uint32_t threads = crew_threads();
@@ -948,4 +979,5 @@ SUITE_MAIN("pool_hang", set_up, tear_down,
            TEST(a_lent_thread_comes_back_fenced),
            TEST(a_call_in_its_callers_place_is_not_replaced),
            TEST(answers_invalid_for_impossible_options),
+           TEST(opens_or_leaves_nothing_whatever_allocation_fails),
            TEST(t_x_07_a_thousand_pools_leave_nothing_behind))

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /* Workers on their own as children of supervisors. */
 #include <vivero/supervisor.h>
-#include <vivero/worker_single.h>
+#include <vivero/worker.h>
 
 #include "tests/lib/eventually.h"
 #include "tests/lib/suite.h"

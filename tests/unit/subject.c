@@ -162,7 +162,9 @@ struct taken subject_take(struct vv_entity *subject)
     if (!vv_entity_take(subject, &mail)) {
         return taken;
     }
-    if (mail.request != NULL) {
+    if (mail.over) {
+        taken.what = OVER;
+    } else if (mail.request != NULL) {
         taken.what = REQUEST;
         taken.number = mail.request->kind;
         taken.from = mail.request->from;

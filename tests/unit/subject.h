@@ -38,7 +38,7 @@ uint32_t subject_count(void);
 
 /* What a subject was sent. Calls are answered with their number. */
 struct taken {
-    enum { NOTHING, REQUEST, VERDICT, TELL, CALL, EXIT, DOWN } what;
+    enum { NOTHING, OVER, REQUEST, VERDICT, TELL, CALL, EXIT, DOWN } what;
     int number; /* TELL, CALL, REQUEST: its kind */
     struct vivero_ref from;
     struct vivero_exit exit; /* VERDICT, EXIT, DOWN */

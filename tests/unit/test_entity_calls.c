@@ -172,7 +172,7 @@ struct asker {
     struct vivero_exit exit;
 };
 
-static uint32_t undone;
+static _Atomic uint32_t undone;
 
 static void undo(struct vv_request *request)
 {

@@ -261,20 +261,21 @@ static void a_verdict_comes_before_messages(void)
 
 static void a_trapped_exit_needs_no_room_and_keeps_its_place(void)
 {
-    struct vv_entity *subject = subject_new(TRAPS, 1, NULL);
+    struct vv_entity *subject = subject_new(TRAPS, 2, NULL);
 
     CU_ASSERT_EQUAL(subject_put(subject, 5), VIVERO_OK);
     for (int i = 0; i < 10; i++) {
         CU_ASSERT_EQUAL(send(subject, parent->ref, VIVERO_EXIT_FAILED, i),
                         VIVERO_OK);
     }
-    CU_ASSERT_EQUAL(subject_put(subject, 6), VIVERO_E_FULL);
+    CU_ASSERT_EQUAL(subject_put(subject, 6), VIVERO_OK);
+    CU_ASSERT_EQUAL(subject_put(subject, 7), VIVERO_E_FULL);
 
     CU_ASSERT_EQUAL(subject_take_number(subject), 5);
     for (int i = 0; i < 10; i++) {
         CU_ASSERT_EQUAL(subject_take(subject).exit.code, i);
     }
-    CU_ASSERT_EQUAL(subject_put(subject, 6), VIVERO_OK);
+    CU_ASSERT_EQUAL(subject_take_number(subject), 6);
     CU_ASSERT(subject_end(subject, VIVERO_EXIT_NORMAL));
 }
 

@@ -1,10 +1,7 @@
 /* SPDX-License-Identifier: MIT */
-/* Entities among threads: nothing is lost, nothing is told twice, nobody sleeps
- * on, whoever ends when. */
-#include "base/hash.h"
-#include "mailbox/here.h"
+/* Entities among threads: nothing is lost, nobody sleeps on, and one that rests
+ * costs nothing. */
 #include "mailbox/spin.h"
-#include "os/cpu.h"
 #include "tests/lib/eventually.h"
 #include "tests/lib/fault_allocator.h"
 #include "tests/lib/suite.h"
@@ -250,370 +247,56 @@ static void one_that_rests_uses_no_processor(void)
     CU_ASSERT(subject_end(subject, VIVERO_EXIT_NORMAL));
 }
 
-/* ---- Put against end --------------------------------------------------------------------------- */
+/* ---- Declared dead ------------------------------------------------------------------------------------ */
 
-#define ENDS 400u
-
-/* Two callers, one taker, one who ends it: rounds with a barrier. */
-struct match {
-    pthread_barrier_t begin;
-    pthread_barrier_t end;
-    struct vivero_ref ref;
-    struct vv_entity *entity;
-    uint32_t round;
-};
-
-static struct match match;
-
-struct hitter {
-    uint32_t accepted;
-    uint32_t answered;
-    uint32_t settled;
-    uint32_t refused;
-    uint32_t odd;
-};
-
-static void call_once(struct hitter *hitter)
+static void *rest_for_ever(void *ctx)
 {
-    struct call call;
-    int error = call_put(&call, match.ref, 5, LONG_ENOUGH);
-
-    if (error == VIVERO_OK) {
-        hitter->accepted++;
-        error = call_wait(&call);
-        hitter->answered += error == VIVERO_OK && call.answer == 5;
-        hitter->settled += error == VIVERO_E_DOWN &&
-                           vv_here()->last_exit.kind == VIVERO_EXIT_FAILED;
-    } else {
-        hitter->refused++;
-        hitter->odd += error != VIVERO_E_GONE && error != VIVERO_E_FULL;
-    }
-}
-
-static void dawdle(uint32_t seed)
-{
-    uint64_t state = seed;
-    uint32_t looks = (uint32_t)(vv_random_next(&state) % 200);
-
-    for (uint32_t i = 0; i < looks; i++) {
-        vv_cpu_relax();
-    }
-}
-
-static void *hit(void *ctx)
-{
-    struct hitter *hitter = ctx;
-
-    for (uint32_t i = 0; i < ENDS; i++) {
-        pthread_barrier_wait(&match.begin);
-        for (uint32_t k = 0; k < 10; k++) {
-            call_once(hitter);
-        }
-        pthread_barrier_wait(&match.end);
-    }
+    (void)vv_entity_rest(ctx, &no_spin, VIVERO_FOREVER);
     return NULL;
 }
 
-/* Its thread: takes a while, then ends it. */
-static void *serve_and_end(void *ctx)
+static void one_declared_dead_in_its_sleep_wakes(void)
 {
-    (void)ctx;
-    for (uint32_t i = 0; i < ENDS; i++) {
-        pthread_barrier_wait(&match.begin);
-        for (uint32_t k = 0; k < i % 16; k++) {
-            (void)subject_take(match.entity);
-        }
-        dawdle(i);
-        (void)subject_end(match.entity, VIVERO_EXIT_FAILED);
-        pthread_barrier_wait(&match.end);
-    }
-    return NULL;
+    struct vv_entity *subject = subject_new(0, 1, NULL);
+    struct stillness stillness = {.used = -1};
+
+    pthread_create(&stillness.thread, NULL, rest_for_ever, subject);
+    CU_ASSERT(eventually(is_still, &stillness, LONG_ENOUGH));
+    CU_ASSERT(
+        vv_entity_end_ref(subject->ref, &(struct vivero_exit){.code = 1}));
+    pthread_join(stillness.thread, NULL);
+
+    CU_ASSERT_FALSE(subject_end(subject, VIVERO_EXIT_NORMAL));
 }
 
-static void *declare_dead(void *ctx)
+/* Its thread, which has not noticed, may still look at it and rest. */
+static void the_slot_of_one_declared_dead_is_its_own_until_it_is_released(void)
 {
-    const struct vivero_exit exit = {.kind = VIVERO_EXIT_FAILED};
+    struct vv_entity *dead = subject_new(0, 1, NULL);
+    struct vivero_ref ref = dead->ref;
+    struct vv_entity *many[600];
+    uint32_t reused = 0;
 
-    (void)ctx;
-    for (uint32_t i = 0; i < ENDS; i++) {
-        pthread_barrier_wait(&match.begin);
-        dawdle(i + 1000);
-        if (i % 2 == 0) {
-            (void)vv_entity_end_ref(match.ref, &exit);
-        }
-        pthread_barrier_wait(&match.end);
+    CU_ASSERT(vv_entity_end_ref(ref, &(struct vivero_exit){.code = 1}));
+    for (uint32_t i = 0; i < 600; i++) {
+        many[i] = subject_new(0, 1, NULL);
+        reused += many[i]->ref.slot == ref.slot;
     }
-    return NULL;
-}
+    CU_ASSERT_EQUAL(reused, 0);
+    CU_ASSERT(vv_entity_rest(dead, &no_spin, VIVERO_FOREVER));
+    CU_ASSERT_EQUAL(subject_take(dead).what, OVER);
+    CU_ASSERT_FALSE(subject_end(dead, VIVERO_EXIT_NORMAL));
 
-static void
-a_call_is_answered_or_settled_or_refused_when_its_receiver_ends(void)
-{
-    struct hitter hitters[2] = {{0}, {0}};
-    pthread_t threads[4];
-
-    pthread_barrier_init(&match.begin, NULL, 5);
-    pthread_barrier_init(&match.end, NULL, 5);
-    start(threads, 2, hit, hitters, sizeof(hitters[0]));
-    pthread_create(&threads[2], NULL, serve_and_end, NULL);
-    pthread_create(&threads[3], NULL, declare_dead, NULL);
-    for (uint32_t i = 0; i < ENDS; i++) {
-        match.entity = subject_new(0, 5, NULL);
-        match.ref = match.entity->ref;
-        pthread_barrier_wait(&match.begin);
-        pthread_barrier_wait(&match.end);
-    }
-    join(threads, 4);
-    pthread_barrier_destroy(&match.begin);
-    pthread_barrier_destroy(&match.end);
-
-    for (uint32_t i = 0; i < 2; i++) {
-        CU_ASSERT_EQUAL(hitters[i].odd, 0);
-        CU_ASSERT_EQUAL(hitters[i].accepted + hitters[i].refused, ENDS * 10);
-        CU_ASSERT_EQUAL(hitters[i].answered + hitters[i].settled,
-                        hitters[i].accepted);
+    for (uint32_t i = 0; i < 600; i++) {
+        CU_ASSERT(subject_end(many[i], VIVERO_EXIT_NORMAL));
     }
 }
 
-/* ---- A storm of ties ------------------------------------------------------------------------------ */
-
-#define BEINGS 8u
-#define STORM 300u
-
-/* Each thread runs two beings, which tie themselves to others and end. */
-struct being {
-    struct vv_entity *self;
-    struct patron patron;
-    uint32_t expected; /* DOWNs of monitors that were not taken back */
-    uint32_t downs;
-};
-
-static pthread_mutex_t refs_lock = PTHREAD_MUTEX_INITIALIZER;
-static struct vivero_ref refs[BEINGS]; /* guarded by refs_lock */
-
-static struct vivero_ref ref_of(uint32_t being)
-{
-    struct vivero_ref ref;
-
-    pthread_mutex_lock(&refs_lock);
-    ref = refs[being % BEINGS];
-    pthread_mutex_unlock(&refs_lock);
-    return ref;
-}
-
-static void begin_being(struct being *being, uint32_t index)
-{
-    memset(being, 0, sizeof(*being));
-    patron_init(&being->patron);
-    being->self = subject_new(VV_ENTITY_TRAPS, 4, &being->patron);
-    pthread_mutex_lock(&refs_lock);
-    refs[index] = being->self->ref;
-    pthread_mutex_unlock(&refs_lock);
-}
-
-struct weather {
-    uint32_t index;
-    uint32_t wrong;
-    uint64_t seed;
-};
-
-/* Whatever is told was asked for; a monitor is told at most once. */
-static void read_all(struct being *being, struct weather *weather)
-{
-    for (;;) {
-        struct taken taken = subject_take(being->self);
-
-        switch (taken.what) {
-        case NOTHING:
-            return;
-        case DOWN:
-            being->downs++;
-            break;
-        case EXIT:
-            break;
-        case REQUEST:
-        case VERDICT:
-        case TELL:
-        case CALL:
-            weather->wrong++;
-            break;
-        }
-    }
-}
-
-static void tie_once(struct being *being, struct weather *weather)
-{
-    uint64_t random = vv_random_next(&weather->seed);
-    struct vivero_ref other = ref_of((uint32_t)(random >> 8));
-    struct vivero_monitor monitor;
-
-    switch (random % 4) {
-    case 0:
-        (void)vv_entity_link(being->self, other);
-        break;
-    case 1:
-        vv_entity_unlink(being->self, other);
-        break;
-    case 2:
-        being->expected +=
-            vv_entity_monitor(being->self, other, &monitor) == VIVERO_OK;
-        break;
-    default:
-        if (vv_entity_monitor(being->self, other, &monitor) == VIVERO_OK &&
-            vv_entity_demonitor(being->self, monitor) != VIVERO_OK) {
-            being->expected++;
-        }
-        break;
-    }
-}
-
-/* Monitors others have still to fire are in its list; the rest was told. */
-static uint32_t pending(struct being *being)
-{
-    uint32_t links;
-    uint32_t monitors;
-    uint32_t monitored;
-
-    vv_entity_count_ties(being->self, &links, &monitors, &monitored);
-    return monitored;
-}
-
-static void end_being(struct being *being, struct weather *weather)
-{
-    uint32_t left;
-
-    do {
-        left = pending(being);
-        read_all(being, weather);
-    } while (being->downs + left != being->expected && left != pending(being));
-    weather->wrong += being->downs + left != being->expected;
-    weather->wrong += !subject_end(being->self, VIVERO_EXIT_FAILED);
-    weather->wrong += being->patron.ended != 1;
-}
-
-static void *storm(void *ctx)
-{
-    struct weather *weather = ctx;
-    struct being beings[2];
-
-    for (uint32_t i = 0; i < STORM; i++) {
-        begin_being(&beings[0], weather->index);
-        begin_being(&beings[1], weather->index + THREADS);
-        for (uint32_t k = 0; k < 20; k++) {
-            tie_once(&beings[k % 2], weather);
-            read_all(&beings[(k + 1) % 2], weather);
-        }
-        end_being(&beings[0], weather);
-        end_being(&beings[1], weather);
-    }
-    return NULL;
-}
-
-static void in_a_storm_of_ties_each_monitor_tells_exactly_once(void)
-{
-    struct weather weathers[THREADS];
-    pthread_t threads[THREADS];
-    struct vv_entity *ground = subject_new(0, 1, NULL);
-
-    for (uint32_t i = 0; i < THREADS; i++) {
-        weathers[i] = (struct weather){i, 0, i + 1};
-    }
-    start(threads, THREADS, storm, weathers, sizeof(weathers[0]));
-    join(threads, THREADS);
-
-    for (uint32_t i = 0; i < THREADS; i++) {
-        CU_ASSERT_EQUAL(weathers[i].wrong, 0);
-    }
-    CU_ASSERT(subject_end(ground, VIVERO_EXIT_NORMAL));
-}
-
-/* ---- The runtime comes and goes ----------------------------------------------------------------------- */
-
-#define COMINGS 500u
-
-static _Atomic uint64_t latest; /* slot << 32 | generation */
-
-static struct vivero_ref latest_ref(void)
-{
-    /* relaxed: any reference will do, also a stale one. */
-    uint64_t ref = atomic_load_explicit(&latest, memory_order_relaxed);
-
-    return (struct vivero_ref){(uint32_t)(ref >> 32), (uint32_t)ref};
-}
-
-struct pest {
-    _Atomic bool *over;
-    uint32_t odd;
-};
-
-static bool is_fine(int error)
-{
-    return error == VIVERO_OK || error == VIVERO_E_GONE ||
-           error == VIVERO_E_FULL || error == VIVERO_E_DOWN ||
-           error == VIVERO_E_TIMED_OUT;
-}
-
-/* Uses whatever it finds, alive or not. */
-static void *pester(void *ctx)
-{
-    static const struct vivero_exit reason = {.kind = VIVERO_EXIT_SHUTDOWN};
-    struct pest *pest = ctx;
-
-    /* relaxed: a hint to stop. */
-    while (!atomic_load_explicit(pest->over, memory_order_relaxed)) {
-        struct vivero_ref ref = latest_ref();
-        struct vivero_exit exit;
-        struct call call;
-        int error;
-
-        pest->odd += !is_fine(vivero_tell(ref, 1, &ref, sizeof(ref)));
-        pest->odd += !is_fine(vivero_signal(ref, &reason));
-        pest->odd += !is_fine(vivero_register(ref, "latest")) &&
-                     vivero_is_alive(ref) &&
-                     vivero_ref_is_nobody(vivero_whereis("latest"));
-        error = call_put(&call, ref, 1, VIVERO_MILLISECONDS(1));
-        pest->odd += !is_fine(error);
-        pest->odd += error == VIVERO_OK && !is_fine(call_wait(&call));
-        (void)vv_entity_await_end(ref, 0, &exit);
-        (void)vivero_unregister("latest");
-    }
-    return NULL;
-}
-
-static void the_runtime_comes_and_goes_under_stale_references(void)
-{
-    _Atomic bool over = false;
-    struct pest pests[2] = {{&over, 0}, {&over, 0}};
-    pthread_t threads[2];
-
-    start(threads, 2, pester, pests, sizeof(pests[0]));
-    for (uint32_t i = 0; i < COMINGS; i++) {
-        struct vv_entity *subject = subject_new(VV_ENTITY_TRAPS, 4, NULL);
-
-        /* relaxed: as in latest_ref(). */
-        atomic_store_explicit(&latest,
-                              (uint64_t)subject->ref.slot << 32 |
-                                  subject->ref.generation,
-                              memory_order_relaxed);
-        for (uint32_t k = 0; k < i % 20; k++) {
-            (void)subject_take(subject);
-        }
-        CU_ASSERT(subject_end(subject, VIVERO_EXIT_FAILED));
-    }
-    /* relaxed: a hint to stop. */
-    atomic_store_explicit(&over, true, memory_order_relaxed);
-    join(threads, 2);
-
-    CU_ASSERT_EQUAL(pests[0].odd + pests[1].odd, 0);
-}
-
-SUITE_MAIN(
-    "entity_threads", set_up, tear_down,
-    TEST(all_arrives_in_order_at_one_that_sleeps),
-    TEST(all_arrives_in_order_at_one_that_looks_before_it_sleeps),
-    TEST(all_arrives_through_a_small_inbox),
-    TEST(no_wake_up_is_lost_between_two_that_sleep),
-    TEST(one_that_rests_uses_no_processor),
-    TEST(a_call_is_answered_or_settled_or_refused_when_its_receiver_ends),
-    TEST(in_a_storm_of_ties_each_monitor_tells_exactly_once),
-    TEST(the_runtime_comes_and_goes_under_stale_references))
+SUITE_MAIN("entity_threads", set_up, tear_down,
+           TEST(all_arrives_in_order_at_one_that_sleeps),
+           TEST(all_arrives_in_order_at_one_that_looks_before_it_sleeps),
+           TEST(all_arrives_through_a_small_inbox),
+           TEST(no_wake_up_is_lost_between_two_that_sleep),
+           TEST(one_that_rests_uses_no_processor),
+           TEST(one_declared_dead_in_its_sleep_wakes),
+           TEST(the_slot_of_one_declared_dead_is_its_own_until_it_is_released))
