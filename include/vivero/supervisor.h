@@ -64,12 +64,11 @@ struct vivero_child_spec {
                                  the child is killed */
     bool significant;
     bool own_thread; /* dynamic: a thread of its own, not the shared ones */
-    int32_t
-        intensity; /* a budget of its own, in place of the supervisor's: more
-                          restarts than this within period_ns and it is left
-                          alone (quarantined; a dynamic one is forgotten), its
-                          siblings untouched; 0: the supervisor's counts;
-                          VIVERO_NONE: none is allowed */
+    /* A budget of its own in place of the supervisor's: after more restarts than
+     * this within period_ns it is left alone (quarantined; a dynamic one is
+     * forgotten), its siblings untouched. 0: the supervisor's counts;
+     * VIVERO_NONE: no restart is allowed. */
+    int32_t intensity;
     int64_t period_ns;      /* of that budget; 0: the supervisor's */
     int64_t backoff_ns;     /* delay before the second restart in a row, or that
                                of its group, doubling from there with jitter;
