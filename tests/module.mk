@@ -81,6 +81,7 @@ test_programs = \
 	tests/integration/test_pool_snapshot \
 	tests/integration/test_pool_state \
 	tests/integration/test_pool_threads \
+	tests/integration/test_pool_watch \
 	tests/integration/test_supervisor_limits \
 	tests/integration/test_supervisor_links \
 	tests/integration/test_supervisor_misuse \

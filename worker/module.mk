@@ -9,6 +9,7 @@ worker_libworker_la_SOURCES = \
 	%D%/defer.c \
 	%D%/fault.c %D%/fault.h \
 	%D%/fence.c \
+	%D%/owner.c \
 	%D%/retry.c \
 	%D%/ticket.h \
 	%D%/watchdog.c %D%/watchdog.h \

@@ -229,7 +229,9 @@ static bool handled(struct vivero_entity *worker, bool good)
     if (!set_idle(worker)) {
         return false;
     }
-    vv_worker_commit(worker, good);
+    if (worker->spec->commits) {
+        vv_worker_commit(worker, good);
+    }
     vv_worker_count(&worker->handled);
     return true;
 }
