@@ -52,6 +52,7 @@ void vv_pool_news(struct vivero_entity *worker, enum vv_worker_news news,
     uint32_t index = vv_worker_index(worker);
 
     if (news == VV_NEWS_LEFT_LATE) {
+        vv_pool_zombie_left(pool, worker);
         vv_worker_count_given_up(-1);
         vv_pool_release(pool);
         return;
@@ -78,7 +79,7 @@ static void start_thread(struct vv_pool *pool, uint32_t index)
     int error;
 
     set_carrier(pool, index, true);
-    error = vv_worker_start_thread(child->worker);
+    error = vv_worker_start_thread(vv_pool_worker(pool, index));
     if (error != VIVERO_OK) {
         vv_mutex_lock(&pool->lock);
         child->has_carrier = false;
@@ -99,8 +100,8 @@ static bool will_obey(struct vv_pool *pool, uint32_t index)
 
     vv_mutex_lock(&pool->lock);
     child->open_to_threads = false;
-    child->has_carrier =
-        child->has_carrier && !vv_worker_lost_thread(child->worker);
+    child->has_carrier = child->has_carrier &&
+                         !vv_worker_lost_thread(vv_pool_worker(pool, index));
     will = child->has_carrier;
     vv_mutex_unlock(&pool->lock);
     return will;
@@ -113,7 +114,7 @@ static void start(void *ctx, uint32_t index)
     if (will_obey(pool, index)) {
         vv_log(VIVERO_LOG_INFO, "pool", pool->name, NULL, 0,
                "worker %u starts anew", index + 1);
-        vv_worker_command(pool->children[index].worker, VV_COMMAND_START);
+        vv_worker_command(vv_pool_worker(pool, index), VV_COMMAND_START);
     } else if (pool->options.own_threads) {
         offer_to_threads(pool, index);
     } else {
@@ -132,7 +133,7 @@ static void stop(void *ctx, uint32_t index)
     if (!will_obey(pool, index)) {
         tell_self(pool, index, VV_EVENT_FINISHED);
     } else {
-        vv_worker_command(child->worker, VV_COMMAND_STOP);
+        vv_worker_command(vv_pool_worker(pool, index), VV_COMMAND_STOP);
     }
 }
 
@@ -198,6 +199,7 @@ static void finished(struct vv_pool *pool, uint32_t index)
     if (open) {
         close_seat(pool, index);
     }
+    vv_worker_forget(vv_pool_worker(pool, index));
     vv_mutex_lock(&pool->lock);
     child->post = VV_POST_NONE;
     child->has_carrier = false;
@@ -258,6 +260,7 @@ static void noticed(void *ctx, uint32_t index, enum vv_event_kind event)
         break;
     case VV_EVENT_START_FAILED:
     case VV_EVENT_EXITED:
+    case VV_EVENT_EXHAUSTED:
     case VV_EVENT_TICK:
     case VV_EVENT_COUNT:
         break;
@@ -305,4 +308,6 @@ const struct vv_supervisor_ops vv_pool_supervisor_ops = {.start = start,
                                                          .refused = refused,
                                                          .noticed = noticed,
                                                          .gave_up = gave_up,
-                                                         .down = down};
+                                                         .down = down,
+                                                         .watch =
+                                                             vv_pool_watch};

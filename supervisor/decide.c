@@ -16,7 +16,8 @@
  * Rules.   Every attempt to start again costs one unit of the budget; a first
  *          start that fails is not tried again and costs nothing; a start that
  *          the system refused (no thread) waits and costs nothing.
- *          Giving up: the child that failed stays stopped, the others are
+ *          A child that cannot be replaced (EXHAUSTED) is like one budget spent.
+          Giving up: the child that failed stays stopped, the others are
  *          stopped in reverse order, then DOWN.
  * Invariants.
  *   I1 START is only asked for a child in STARTING, STOP only in STOPPING.
@@ -370,6 +371,14 @@ uint32_t vv_decide(struct vv_decide *decide, enum vv_event_kind event,
             act(&step, VV_ACTION_STOP, child);
         } else if (is_up(decide, child)) {
             failed(&step, child);
+        }
+        break;
+    case VV_EVENT_EXHAUSTED:
+        if (is_stopping(decide, child)) {
+            act(&step, VV_ACTION_STOP, child);
+        } else if (is_up(decide, child)) {
+            decide->children[child].phase = VV_CHILD_WAITING;
+            give_up(&step, child);
         }
         break;
     case VV_EVENT_FINISHED:

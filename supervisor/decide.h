@@ -58,6 +58,7 @@ enum vv_event_kind {
     VV_EVENT_STARVED,      /* it could not be started for want of a thread */
     VV_EVENT_EXITED,       /* it failed */
     VV_EVENT_FINISHED,     /* it ended and is not to be started again */
+    VV_EVENT_EXHAUSTED,    /* it failed, and nothing can be put in its place */
     VV_EVENT_REMOVE,       /* stop this child */
     VV_EVENT_TICK,         /* time has passed */
     VV_EVENT_STOP,         /* stop everything */

@@ -4,7 +4,8 @@
  * Model.    Notices come in through a list; each lives in the child it is about,
  *           so no notice can be refused for want of room. The loop takes one,
  *           or a tick that is due, asks decide(), and performs the actions in
- *           order. Nothing else happens on this thread.
+ *           order; then ops->watch looks, if it is time. Nothing else happens on
+ *           this thread.
  * Threads.  tell: any. Everything else: the supervisor's own.
  * Locks.    lock (VV_RANK_SUPERVISOR) guards the list only; operations are
  *           called without it.
@@ -49,16 +50,19 @@ static bool has_notice(const struct vv_supervisor *supervisor)
     return supervisor->first != NULL;
 }
 
-/* The next notice, or a tick when one is due first. */
-static struct vv_notice next_notice(struct vv_supervisor *supervisor)
+/* The next notice, or a tick when one is due first or somebody woke us. */
+static struct vv_notice next_notice(struct vv_supervisor *supervisor,
+                                    int64_t watch_due)
 {
     struct vv_notice notice = {.event = VV_EVENT_TICK};
     int64_t due = vv_decide_next(&supervisor->decide);
 
+    due = watch_due < due ? watch_due : due;
     vv_mutex_lock(&supervisor->lock);
-    while (!has_notice(supervisor) &&
+    while (!has_notice(supervisor) && !supervisor->woken &&
            vv_cond_wait_until(&supervisor->wake, &supervisor->lock, due)) {
     }
+    supervisor->woken = false;
     if (has_notice(supervisor)) {
         notice = *supervisor->first;
         supervisor->first->queued = false;
@@ -71,10 +75,11 @@ static struct vv_notice next_notice(struct vv_supervisor *supervisor)
 static void run(void *ctx)
 {
     struct vv_supervisor *supervisor = ctx;
+    int64_t watch_due = VIVERO_FOREVER;
     bool down = false;
 
     while (!down) {
-        struct vv_notice notice = next_notice(supervisor);
+        struct vv_notice notice = next_notice(supervisor, watch_due);
         uint32_t count =
             vv_decide(&supervisor->decide, notice.event, notice.child,
                       vivero_now(), supervisor->actions);
@@ -83,6 +88,9 @@ static void run(void *ctx)
             perform(supervisor, &supervisor->actions[i], &notice, &down);
         }
         supervisor->ops->noticed(supervisor->ctx, notice.child, notice.event);
+        if (supervisor->ops->watch != NULL && !down) {
+            watch_due = supervisor->ops->watch(supervisor->ctx, vivero_now());
+        }
     }
     supervisor->ops->down(supervisor->ctx);
 }
@@ -119,6 +127,7 @@ int vv_supervisor_open(struct vv_supervisor *supervisor, const char *name,
     supervisor->ctx = ctx;
     supervisor->account = account;
     supervisor->first = NULL;
+    supervisor->woken = false;
     supervisor->actions = vv_allocate(
         account,
         vv_decide_actions_max(&supervisor->decide) * sizeof(struct vv_action),
@@ -160,6 +169,15 @@ void vv_supervisor_tell(struct vv_supervisor *supervisor,
         supervisor->last->next = notice;
     }
     supervisor->last = notice;
+    vv_mutex_unlock(&supervisor->lock);
+    /* Without the lock, or it would wake only to wait for that. */
+    vv_cond_broadcast(&supervisor->wake);
+}
+
+void vv_supervisor_wake(struct vv_supervisor *supervisor)
+{
+    vv_mutex_lock(&supervisor->lock);
+    supervisor->woken = true;
     vv_cond_broadcast(&supervisor->wake);
     vv_mutex_unlock(&supervisor->lock);
 }

@@ -31,6 +31,9 @@ struct vv_supervisor_ops {
     void (*gave_up)(void *ctx, uint32_t child, const struct vivero_exit *exit);
     /* All children have ended. The supervisor's thread is about to leave. */
     void (*down)(void *ctx);
+    /* NULL: never. Look at whatever has to be looked at from time to time; when
+     * to come again, VIVERO_FOREVER: after the next vv_supervisor_wake(). */
+    int64_t (*watch)(void *ctx, int64_t now_ns);
 };
 
 /* News of one kind about one child, on its way. Lives in the child, so it can
@@ -55,6 +58,7 @@ struct vv_supervisor {
     /* guarded by lock */
     struct vv_notice *first;
     struct vv_notice *last;
+    bool woken;
 };
 
 /* Start the thread, named name. Errors: NO_MEMORY, LIMIT. */
@@ -73,6 +77,9 @@ void vv_supervisor_tell(struct vv_supervisor *supervisor,
                         struct vv_notice *notice, uint32_t child,
                         enum vv_event_kind event,
                         const struct vivero_exit *exit);
+
+/* Have it call ops->watch. Thread: any. */
+void vv_supervisor_wake(struct vv_supervisor *supervisor);
 
 bool vv_supervisor_is_self(const struct vv_supervisor *supervisor);
 

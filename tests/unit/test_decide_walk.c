@@ -188,6 +188,7 @@ static void notice(enum vv_event_kind event, uint32_t index)
     case VV_EVENT_STARTED:
     case VV_EVENT_START_FAILED:
     case VV_EVENT_EXITED:
+    case VV_EVENT_EXHAUSTED:
     case VV_EVENT_TICK:
     case VV_EVENT_STOP:
     case VV_EVENT_COUNT:
