@@ -95,7 +95,7 @@ void vv_pool_refuse_own_threads(const struct vv_pool_visit *visit,
     VV_CHECK(worker == NULL || vv_worker_spec_of(worker)->owner != visit->pool,
              "%s() on pool %s from inside one of its own handlers", what,
              visit->pool->name);
-    VV_CHECK(!vv_supervisor_is_self(&visit->pool->supervisor),
+    VV_CHECK(!vv_loop_is_self(&visit->pool->supervisor),
              "%s() on pool %s from its supervisor's thread", what,
              visit->pool->name);
 }
@@ -308,14 +308,11 @@ static struct vv_decide_options
 decide_options(const struct vivero_pool_options *options)
 {
     struct vv_decide_options decide = {
-        .children_max = options->workers_max,
+        .strategy = VV_CREW,
         .intensity = options->restarts_max == VIVERO_UNLIMITED
                          ? VV_INTENSITY_UNLIMITED
                          : (uint32_t)options->restarts_max,
-        .budget_per_child = options->restarts_per_worker,
         .period_ns = options->restart_period_ns,
-        .backoff_ns = options->backoff_ns,
-        .backoff_max_ns = options->backoff_max_ns,
         .seed = options->seed};
 
     return decide;
@@ -351,6 +348,7 @@ static int open_parts(struct vv_pool *pool)
 static void close_parts(struct vv_pool *pool)
 {
     for (uint32_t i = 0; i < pool->options.workers_max; i++) {
+        vv_budget_fini(&pool->children[i].budget, &pool->account);
         vv_worker_free(vv_pool_worker(pool, i));
     }
     vv_pool_free_spares(pool);
@@ -360,14 +358,53 @@ static void close_parts(struct vv_pool *pool)
     release_borrowed(pool);
 }
 
+static int attach_child(struct vv_pool *pool, uint32_t index)
+{
+    const struct vv_decide_options *decide = &pool->supervisor.decide.options;
+    struct vv_pool_child *child = &pool->children[index];
+    struct vv_budget *own = NULL;
+    int error = VIVERO_OK;
+
+    if (pool->options.restarts_per_worker) {
+        own = &child->budget;
+        error = vv_budget_init(own, decide->intensity, decide->period_ns,
+                               &pool->account);
+    }
+    if (error == VIVERO_OK) {
+        vv_decide_attach(&pool->supervisor.decide, &child->child, &pool->policy,
+                         own);
+    }
+    return error;
+}
+
 static int open_supervisor(struct vv_pool *pool)
 {
     const struct vv_decide_options decide = decide_options(&pool->options);
     char name[48];
+    int error = vv_loop_init(&pool->supervisor, &decide,
+                             &vv_pool_supervisor_ops, pool, &pool->account);
 
+    if (error != VIVERO_OK) {
+        return error;
+    }
+    pool->policy =
+        (struct vv_policy){.restart = VIVERO_PERMANENT,
+                           .shutdown_ns = VIVERO_FOREVER,
+                           .start_timeout_ns = VIVERO_FOREVER,
+                           .backoff_ns = pool->options.backoff_ns,
+                           .backoff_max_ns = pool->options.backoff_max_ns};
+    for (uint32_t i = 0; i < pool->options.workers_max && error == VIVERO_OK;
+         i++) {
+        error = attach_child(pool, i);
+    }
     (void)snprintf(name, sizeof(name), "%.8s/keeper", pool->name);
-    return vv_supervisor_open(&pool->supervisor, name, &decide,
-                              &vv_pool_supervisor_ops, pool, &pool->account);
+    if (error == VIVERO_OK) {
+        error = vv_loop_start(&pool->supervisor, name);
+    }
+    if (error != VIVERO_OK) {
+        vv_loop_fini(&pool->supervisor);
+    }
+    return error;
 }
 
 static int new_pool(struct vv_pool **fresh)
@@ -419,7 +456,7 @@ void vv_pool_release(struct vv_pool *pool)
     if (atomic_fetch_sub_explicit(&pool->references, 1, memory_order_acq_rel) ==
         1) {
         if (pool->supervised) {
-            vv_supervisor_close(&pool->supervisor);
+            vv_loop_fini(&pool->supervisor);
         }
         if (pool->drains) {
             vv_pool_fault_release();

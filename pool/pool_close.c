@@ -30,8 +30,8 @@ static bool wait_until_gone(struct vv_pool *pool, int64_t deadline_ns)
 
 static void stop_workers(struct vv_pool *pool)
 {
-    vv_supervisor_tell(&pool->supervisor, &pool->stop_notice, 0, VV_EVENT_STOP,
-                       NULL);
+    vv_loop_tell(&pool->supervisor, &pool->stop_notice, NULL, VV_EVENT_STOP,
+                 NULL);
     vv_mutex_lock(&pool->lock);
     for (uint32_t i = 0; i < pool->options.workers_max; i++) {
         /* A worker that lingers after a resize is told by nobody else. */
@@ -66,8 +66,8 @@ static void abandon(struct vv_pool *pool, uint32_t index)
     vv_worker_fence(worker);
     vv_log(VIVERO_LOG_ERROR, "pool", pool->name, NULL, 0,
            "worker %u did not end in time and was abandoned", index + 1);
-    vv_supervisor_tell(&pool->supervisor, &child->notices[VV_NOTICE_SELF],
-                       index, VV_EVENT_FINISHED, NULL);
+    vv_loop_tell(&pool->supervisor, &child->notices[VV_NOTICE_SELF],
+                 &child->child, VV_EVENT_FINISHED, NULL);
 }
 
 /* Whether a thread runs the worker. Nothing is started any more, and one that
@@ -105,7 +105,7 @@ static int see_workers_off(struct vv_pool *pool)
 
 static void join_threads(struct vv_pool *pool)
 {
-    vv_supervisor_join(&pool->supervisor);
+    vv_loop_join(&pool->supervisor);
     for (uint32_t i = 0; i < pool->options.workers_max; i++) {
         struct vivero_entity *worker = vv_pool_worker(pool, i);
 

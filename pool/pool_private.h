@@ -8,7 +8,7 @@
 #include "mailbox/crew.h"
 #include "mailbox/here.h"
 #include "os/mutex.h"
-#include "supervisor/supervisor.h"
+#include "supervisor/loop.h"
 #include "worker/watchdog.h"
 #include "worker/worker.h"
 
@@ -43,6 +43,8 @@ enum vv_post {
 
 /* What the pool knows of each worker. Guarded by the pool's lock. */
 struct vv_pool_child {
+    struct vv_child child;     /* the supervisor's view of it; first */
+    struct vv_budget budget;   /* restarts_per_worker: its own */
     struct vv_watched watched; /* supervisor only */
     struct vv_notice notices[VV_NOTICE_COUNT];
     enum vv_post post;
@@ -51,6 +53,7 @@ struct vv_pool_child {
     bool spoken_for; /* VV_NOTICE_SELF is under way; supervisor only */
     bool asked;      /* VV_NOTICE_OWNER is under way */
     int error;       /* of its refused start */
+    struct vivero_exit failure; /* the latest; supervisor only */
 };
 
 struct vv_pool {
@@ -64,8 +67,9 @@ struct vv_pool {
     struct vv_dead_hook dead_hook;
     struct vv_pool_child *children; /* workers_max */
     struct vv_crew crew;
-    struct vv_supervisor supervisor;
-    bool supervised; /* it was opened */
+    struct vv_policy policy; /* of all children */
+    struct vv_loop supervisor;
+    bool supervised; /* it was started */
     bool drains;     /* it holds the draining thread */
     /* atomic */
     _Atomic uint32_t phase;
@@ -173,7 +177,7 @@ uint32_t vv_pool_staff(struct vv_pool *pool);
  * how many are up from the front. Errors: as vivero_pool_resize. */
 int vv_pool_add_workers(struct vv_pool *pool, uint32_t first, uint32_t end,
                         uint32_t *up);
-extern const struct vv_supervisor_ops vv_pool_supervisor_ops;
+extern const struct vv_loop_ops vv_pool_supervisor_ops;
 vv_worker_news_fn vv_pool_news;
 
 /* ---- pool_watch.c: hangs ---- */
@@ -182,7 +186,7 @@ vv_worker_news_fn vv_pool_news;
 int vv_pool_make_spares(struct vv_pool *pool);
 void vv_pool_free_spares(struct vv_pool *pool);
 void vv_pool_fill_watch(struct vv_pool *pool);
-/* vv_supervisor_ops.watch. */
+/* vv_loop_ops.watch. */
 int64_t vv_pool_watch(void *ctx, int64_t now_ns);
 /* A replaced worker's thread is gone. */
 void vv_pool_zombie_left(struct vv_pool *pool, struct vivero_entity *worker);

@@ -54,8 +54,8 @@ static void ask(struct vv_pool *pool, uint32_t index, enum vv_event_kind event)
     }
     if (!pool->gone) {
         child->asked = true;
-        vv_supervisor_tell(&pool->supervisor, &child->notices[VV_NOTICE_OWNER],
-                           index, event, NULL);
+        vv_loop_tell(&pool->supervisor, &child->notices[VV_NOTICE_OWNER],
+                     &child->child, event, NULL);
     }
     vv_mutex_unlock(&pool->lock);
 }

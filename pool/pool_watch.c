@@ -132,13 +132,9 @@ static void swap_worker(struct vv_pool *pool, uint32_t index,
     vv_mutex_unlock(&pool->lock);
 }
 
-static enum vv_event_kind event_of(const struct vivero_entity *spare,
-                                   const struct vv_look *look)
+static enum vv_event_kind event_of(const struct vivero_entity *spare)
 {
-    if (spare == NULL) {
-        return VV_EVENT_EXHAUSTED;
-    }
-    return look->operation != NULL ? VV_EVENT_EXITED : VV_EVENT_START_FAILED;
+    return spare == NULL ? VV_EVENT_EXHAUSTED : VV_EVENT_EXITED;
 }
 
 static void replace(struct vv_pool *pool, uint32_t index,
@@ -163,9 +159,9 @@ static void replace(struct vv_pool *pool, uint32_t index,
     vv_log(VIVERO_LOG_ERROR, "watchdog", pool->name, NULL, 0,
            "worker %u was replaced in %s (%s)", index + 1, exit.text,
            vivero_exit_kind_name(exit.kind));
-    vv_supervisor_tell(&pool->supervisor,
-                       &pool->children[index].notices[VV_NOTICE_FAIL], index,
-                       event_of(spare, look), &exit);
+    vv_loop_tell(&pool->supervisor,
+                 &pool->children[index].notices[VV_NOTICE_FAIL],
+                 &pool->children[index].child, event_of(spare), &exit);
     vv_worker_release_fenced(old);
 }
 
@@ -275,7 +271,7 @@ static void ring(void *owner)
 {
     struct vv_pool *pool = owner;
 
-    vv_supervisor_wake(&pool->supervisor);
+    vv_loop_poke(&pool->supervisor);
 }
 
 static int64_t length_or_never(int64_t length_ns)

@@ -15,7 +15,10 @@ test_programs = \
 	tests/unit/test_decide \
 	tests/unit/test_decide_budget \
 	tests/unit/test_decide_table \
+	tests/unit/test_decide_rows \
+	tests/unit/test_decide_trees \
 	tests/unit/test_decide_walk \
+	tests/unit/test_due \
 	tests/unit/test_fence \
 	tests/unit/test_future \
 	tests/unit/test_future_race \
@@ -43,7 +46,7 @@ test_programs = \
 	tests/unit/test_reply \
 	tests/unit/test_reply_debts \
 	tests/unit/test_reply_race \
-	tests/unit/test_supervisor \
+	tests/unit/test_loop \
 	tests/unit/test_timer \
 	tests/unit/test_timer_heap \
 	tests/unit/test_timer_threads \
@@ -78,6 +81,13 @@ test_programs = \
 	tests/integration/test_pool_snapshot \
 	tests/integration/test_pool_state \
 	tests/integration/test_pool_threads \
+	tests/integration/test_supervisor_limits \
+	tests/integration/test_supervisor_misuse \
+	tests/integration/test_supervisor_restart \
+	tests/integration/test_supervisor_shutdown \
+	tests/integration/test_supervisor_specs \
+	tests/integration/test_supervisor_start \
+	tests/integration/test_supervisor_tree \
 	tests/integration/test_worker_hang \
 	tests/abi/test_abi \
 	tests/stress/stress_pool
@@ -94,6 +104,9 @@ tests_unit_test_decide_LDADD = $(test_lib) $(supervisor_libs) $(test_libs)
 tests_unit_test_decide_budget_LDADD = $(test_lib) $(supervisor_libs) $(test_libs)
 tests_unit_test_decide_table_LDADD = $(test_lib) $(supervisor_libs) $(test_libs)
 tests_unit_test_decide_walk_LDADD = $(test_lib) $(supervisor_libs) $(test_libs)
+tests_unit_test_decide_rows_LDADD = $(test_lib) $(supervisor_libs) $(test_libs)
+tests_unit_test_decide_trees_LDADD = $(test_lib) $(supervisor_libs) $(test_libs)
+tests_unit_test_due_LDADD = $(test_lib) $(supervisor_libs) $(test_libs)
 tests_unit_test_fence_LDADD = $(test_lib) $(worker_libs) $(test_libs)
 tests_unit_test_completions_LDADD = $(test_lib) $(mailbox_libs) $(test_libs)
 tests_unit_test_future_LDADD = $(test_lib) $(mailbox_libs) $(test_libs)
@@ -118,7 +131,7 @@ tests_unit_test_mailbox_walks_LDADD = $(test_lib) $(mailbox_libs) $(test_libs)
 tests_unit_test_reply_LDADD = $(test_lib) $(mailbox_libs) $(test_libs)
 tests_unit_test_reply_debts_LDADD = $(test_lib) $(mailbox_libs) $(test_libs)
 tests_unit_test_reply_race_LDADD = $(test_lib) $(mailbox_libs) $(test_libs)
-tests_unit_test_supervisor_LDADD = $(test_lib) $(supervisor_libs) $(test_libs)
+tests_unit_test_loop_LDADD = $(test_lib) $(supervisor_libs) $(test_libs)
 tests_unit_test_timer_LDADD = $(test_lib) $(timer_libs) $(test_libs)
 tests_unit_test_timer_heap_LDADD = $(test_lib) $(timer_libs) $(test_libs)
 tests_unit_test_timer_threads_LDADD = $(test_lib) $(timer_libs) $(test_libs)
@@ -158,6 +171,7 @@ test_scripts = \
 tests_lib_libtest_la_SOURCES = \
 	%D%/lib/crew.c %D%/lib/crew.h \
 	%D%/lib/eventually.h \
+	%D%/lib/fake_child.c %D%/lib/fake_child.h \
 	%D%/lib/fault_allocator.c %D%/lib/fault_allocator.h \
 	%D%/lib/suite.h
 
@@ -180,7 +194,7 @@ TESTS += $(test_programs)
 endif
 TESTS += $(test_scripts)
 
-EXTRA_DIST += %D%/module.mk $(test_scripts) $(farm_scripts) \
+EXTRA_DIST += %D%/module.mk %D%/unit/decide_kit.h $(test_scripts) $(farm_scripts) \
 	%D%/install/CMakeLists.txt %D%/install/consumer.c
 
 TEST_EXTENSIONS = .sh .expected
