@@ -88,6 +88,7 @@ test_programs = \
 	tests/integration/test_supervisor_specs \
 	tests/integration/test_supervisor_start \
 	tests/integration/test_supervisor_tree \
+	tests/integration/test_supervisor_workers \
 	tests/integration/test_worker_hang \
 	tests/abi/test_abi \
 	tests/stress/stress_pool

@@ -22,7 +22,7 @@
 #include <vivero/error.h>
 #include <vivero/time.h>
 #include <vivero/worker_defer.h>
-#include <vivero/worker_single.h>
+#include <vivero/worker.h>
 
 #include "base/check.h"
 #include "mailbox/here.h"

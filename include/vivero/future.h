@@ -43,8 +43,8 @@ struct vivero_completion {
 VIVERO_BEGIN
 
 /* Wait for the answer, and use the future up. out receives the reply, only when
- * the result is 0; out_size is the size of the operation's reply, 0 if it has
- * none.
+ * the result is 0; out_size is the size of the operation's reply. NULL and 0: it
+ * is not wanted.
  *
  * Returns the call's result: 0 or a code as of vivero_pool_call(); a DOWN sets
  * vivero_last_exit(). TIMED_OUT: the deadline of the call passed while it was

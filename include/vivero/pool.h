@@ -22,7 +22,7 @@
 #include <vivero/operation.h>
 #include <vivero/send.h>
 #include <vivero/time.h>
-#include <vivero/worker.h>
+#include <vivero/worker_self.h>
 #include <vivero/worker_defer.h>
 
 #include <stdbool.h>

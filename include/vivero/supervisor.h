@@ -49,7 +49,6 @@ enum vivero_child_type { VIVERO_CHILD_WORKER = 0, VIVERO_CHILD_SUPERVISOR };
 /* The kinds there are; options are their options structs. */
 VIVERO_API extern const struct vivero_child_ops vivero_child_worker;
 VIVERO_API extern const struct vivero_child_ops vivero_child_supervisor;
-VIVERO_API extern const struct vivero_child_ops vivero_child_pool;
 
 /* ---- Specs and options ---------------------------------------------------------- */
 

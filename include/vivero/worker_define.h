@@ -15,7 +15,7 @@
  *
  * gives `int counter_value(struct counter *worker, long *reply)`. */
 
-#include <vivero/worker_single.h>
+#include <vivero/worker.h>
 
 /* VIVERO_WORKER_TYPE(name, payload_type); a kind of worker.
  *
