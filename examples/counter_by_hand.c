@@ -7,7 +7,7 @@
  *   2                       one inc later, and resumed: a late 1 is passed over
  *   ** (exit) timed_out     whoever asks in vain once more ends
  *
- * What a call does for you is in counter.c. */
+ * See counter.c for calls, which do all this. */
 #include <vivero/vivero.h>
 
 #include <stdio.h>
@@ -59,8 +59,7 @@ static int val(struct vivero_ref counter, int64_t timeout_ns, long *value)
     error = vivero_tell(counter, VAL, &question, sizeof(question));
     while (error == VIVERO_OK) {
         error = vivero_receive(&info, deadline_ns - vivero_now());
-        answer =
-            error == VIVERO_OK ? info->data : NULL; /* nothing else comes */
+        answer = error == VIVERO_OK ? info->data : NULL;
         if (answer != NULL && answer->question == question) {
             *value = answer->value;
             break;
