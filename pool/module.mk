@@ -21,6 +21,7 @@ pool_libpool_la_SOURCES = \
 	%D%/pool_keeper.c \
 	%D%/pool_options.c \
 	%D%/pool_pick.c \
+	%D%/pool_place.c \
 	%D%/pool_resize.c \
 	%D%/pool_send.c \
 	%D%/pool_snapshot.c \

@@ -4,8 +4,8 @@
  * Model.    An incarnation of the child is a pool and a thread that opens it,
  *           reports, sleeps until the pool is over or somebody wants it to be,
  *           closes it and reports. What the incarnations of one child have in
- *           common is a place: a handle that moves from one pool to the next
- *           (pool_handle.c). A pool that is over stays behind the handle, without
+ *           common is a place (pool_place.c): a handle that moves from one pool to
+ *           the next. A pool that is over stays behind the handle, without
  *           threads, so that who comes is told why it ended; its successor sees
  *           its last callers off and frees it, or the end of the place does.
  * Threads.  The child's ("NAME/child"); start, stop and kill on the supervisor's,
@@ -18,7 +18,7 @@
  *      pool that is visited.
  *   I3 After a kill the incarnation reports nothing, and puts nothing behind the
  *      handle; it still closes its pool.
- * Locks.    children (VV_RANK_CHILDREN): incarnations and places; then a pool's.
+ * Locks.    vv_pool_children (VV_RANK_CHILDREN): incarnations and places; then a pool's.
  * Failure.  What cannot be had is missed by start, but for the pool's threads.
  *           Stop and kill need nothing.
  * Shutdown. 1 stop: `asked`; 2 the thread closes the pool; 3 kill, if that takes
@@ -36,22 +36,20 @@
 #include "os/thread.h"
 
 #include <stdio.h>
-#include <string.h>
 
 struct incarnation {
     struct vivero_ref child;
     struct vv_pool *pool;
     struct vv_pool_place *place;
     struct vv_thread thread;
-    /* guarded by children */
+    /* guarded by vv_pool_children */
     struct incarnation *next;
     bool killed;
     struct vivero_exit reason; /* it was asked to end for */
 };
 
-static struct vv_mutex children = VV_MUTEX_INIT(VV_RANK_CHILDREN);
 static struct vv_cond changed = {PTHREAD_COND_INITIALIZER};
-static struct incarnation *first; /* guarded by children */
+static struct incarnation *first; /* guarded by vv_pool_children */
 
 static struct incarnation *find_locked(struct vivero_ref child)
 {
@@ -63,73 +61,7 @@ static struct incarnation *find_locked(struct vivero_ref child)
     return at;
 }
 
-/* ---- Places ------------------------------------------------------------------------ */
-
-struct vv_pool_place *vv_pool_place_new(struct vivero_pool **shown)
-{
-    struct vv_pool_place *place;
-
-    vv_memory_retain(); /* threads that were given up may be the last */
-    place = vv_allocate(NULL, sizeof(*place), _Alignof(max_align_t));
-    if (place == NULL) {
-        vv_memory_release();
-        return NULL;
-    }
-    place->shown = shown;
-    place->references = 1;
-    return place;
-}
-
-void vv_pool_place_release(struct vv_pool_place *place)
-{
-    bool last = false;
-
-    if (place != NULL) {
-        vv_mutex_lock(&children);
-        last = --place->references == 0;
-        vv_mutex_unlock(&children);
-    }
-    if (!last) {
-        return;
-    }
-    if (place->handle != NULL) {
-        vv_handle_retire(place->handle);
-    }
-    if (place->behind != NULL) {
-        vv_pool_dispose(place->behind);
-    }
-    vv_release(NULL, place, sizeof(*place), _Alignof(max_align_t));
-    vv_memory_release();
-}
-
-/* Of the options' place, or a new one, for one incarnation. */
-static int occupy(const struct vv_pool_kept *kept, struct vv_pool_place **place)
-{
-    int error = VIVERO_OK;
-
-    if (kept == NULL || kept->place == NULL) {
-        *place = vv_pool_place_new(NULL);
-        return *place != NULL ? VIVERO_OK : VIVERO_E_NO_MEMORY;
-    }
-    *place = kept->place;
-    vv_mutex_lock(&children);
-    if (kept->place->occupied) {
-        error = VIVERO_E_EXISTS;
-    } else {
-        kept->place->occupied = true;
-        kept->place->references++;
-    }
-    vv_mutex_unlock(&children);
-    return error;
-}
-
-static void vacate(struct vv_pool_place *place)
-{
-    vv_mutex_lock(&children);
-    place->occupied = false;
-    vv_mutex_unlock(&children);
-    vv_pool_place_release(place);
-}
+/* ---- Behind the handle ------------------------------------------------------------- */
 
 /* Wait until what is behind the handle is over. False: killed meanwhile. */
 static bool await_predecessor(struct incarnation *incarnation)
@@ -137,12 +69,12 @@ static bool await_predecessor(struct incarnation *incarnation)
     const struct vv_pool_place *place = incarnation->place;
     bool killed;
 
-    vv_mutex_lock(&children);
+    vv_mutex_lock(&vv_pool_children);
     while (place->behind != NULL && !place->is_over && !incarnation->killed) {
-        vv_cond_wait(&changed, &children);
+        vv_cond_wait(&changed, &vv_pool_children);
     }
     killed = incarnation->killed;
-    vv_mutex_unlock(&children);
+    vv_mutex_unlock(&vv_pool_children);
     return !killed;
 }
 
@@ -153,7 +85,7 @@ static bool show(struct incarnation *incarnation)
     struct vv_pool *before = NULL;
     bool killed;
 
-    vv_mutex_lock(&children);
+    vv_mutex_lock(&vv_pool_children);
     killed = incarnation->killed;
     if (!killed) {
         before = place->behind;
@@ -165,7 +97,7 @@ static bool show(struct incarnation *incarnation)
         }
         place->is_shown = true;
     }
-    vv_mutex_unlock(&children);
+    vv_mutex_unlock(&vv_pool_children);
     if (before != NULL) {
         vv_pool_dispose(before);
     }
@@ -180,13 +112,13 @@ struct vivero_pool *vivero_pool_of_child(struct vivero_ref child)
     if (vv_forked()) {
         return NULL;
     }
-    vv_mutex_lock(&children);
+    vv_mutex_lock(&vv_pool_children);
     incarnation = find_locked(child);
     if (incarnation != NULL &&
         incarnation->place->behind == incarnation->pool) {
         handle = incarnation->place->handle;
     }
-    vv_mutex_unlock(&children);
+    vv_mutex_unlock(&vv_pool_children);
     return handle;
 }
 
@@ -218,9 +150,9 @@ static struct vivero_exit reason_of(struct incarnation *incarnation,
         return vivero_reason(VIVERO_EXIT_KILLED, end_error,
                              "a handler did not end in time");
     }
-    vv_mutex_lock(&children);
+    vv_mutex_lock(&vv_pool_children);
     reason = incarnation->reason;
-    vv_mutex_unlock(&children);
+    vv_mutex_unlock(&vv_pool_children);
     return reason;
 }
 
@@ -242,7 +174,7 @@ static bool leave_list(struct incarnation *incarnation, bool shown)
     struct incarnation **at = &first;
     bool killed;
 
-    vv_mutex_lock(&children);
+    vv_mutex_lock(&vv_pool_children);
     while (*at != incarnation) {
         at = &(*at)->next;
     }
@@ -255,7 +187,7 @@ static bool leave_list(struct incarnation *incarnation, bool shown)
         incarnation->place->is_over = true;
     }
     vv_cond_broadcast(&changed);
-    vv_mutex_unlock(&children);
+    vv_mutex_unlock(&vv_pool_children);
     return killed;
 }
 
@@ -270,9 +202,11 @@ static void run(void *ctx)
     struct vv_pool_place *place = incarnation->place;
     struct vivero_ref child = incarnation->child;
     struct vivero_exit reason = {0};
-    int error = open_and_show(incarnation);
     bool killed;
+    int error;
 
+    vv_here()->within = child; /* on_dead may run here */
+    error = open_and_show(incarnation);
     if (error == VIVERO_OK) {
         vivero_child_started(child, VIVERO_OK);
         await_end(incarnation->pool);
@@ -300,20 +234,6 @@ static void run(void *ctx)
 
 /* ---- What the supervisor asks for ------------------------------------------------------ */
 
-/* A handle, at the first of its starts, and what is told of it. */
-static int prepare_handle(struct vv_pool_place *place, struct vv_pool *pool)
-{
-    int error = VIVERO_OK;
-
-    if (place->handle == NULL) {
-        memcpy(place->name, pool->name, sizeof(place->name));
-        error = vv_handle_take(&place->handle, vv_pool_closed(), true);
-    }
-    pool->handle = place->handle;
-    pool->public_name = place->name;
-    return error;
-}
-
 static int new_incarnation(const struct vivero_child_start *start,
                            struct vv_pool_place *place,
                            struct incarnation **fresh)
@@ -332,7 +252,7 @@ static int new_incarnation(const struct vivero_child_start *start,
         release_incarnation(incarnation);
         return error;
     }
-    error = prepare_handle(place, incarnation->pool);
+    error = vv_pool_place_lend(place, incarnation->pool);
     if (error != VIVERO_OK) {
         vv_pool_release(incarnation->pool);
         release_incarnation(incarnation);
@@ -354,14 +274,14 @@ static int launch(struct incarnation *incarnation)
 
     (void)snprintf(name, sizeof(name), "%.8s/child", incarnation->pool->name);
     options.name = name;
-    vv_mutex_lock(&children);
+    vv_mutex_lock(&vv_pool_children);
     incarnation->next = first;
     first = incarnation;
     error = vv_thread_start(&incarnation->thread, &options, run, incarnation);
     if (error != VIVERO_OK) {
         first = incarnation->next;
     }
-    vv_mutex_unlock(&children);
+    vv_mutex_unlock(&vv_pool_children);
     return error;
 }
 
@@ -376,7 +296,7 @@ static int start(const struct vivero_child_start *start)
         error = VIVERO_E_UNSUPPORTED;
     }
     if (error == VIVERO_OK) {
-        error = occupy(kept, &place);
+        error = vv_pool_place_occupy(kept, &place);
     }
     if (error != VIVERO_OK) {
         return error;
@@ -390,7 +310,7 @@ static int start(const struct vivero_child_start *start)
         }
     }
     if (error != VIVERO_OK) {
-        vacate(place);
+        vv_pool_place_vacate(place);
         return error;
     }
     return VIVERO_CHILD_STARTING;
@@ -411,13 +331,13 @@ static void stop(struct vivero_ref child, const struct vivero_exit *reason,
     struct incarnation *incarnation;
 
     (void)options;
-    vv_mutex_lock(&children);
+    vv_mutex_lock(&vv_pool_children);
     incarnation = find_locked(child);
     if (incarnation != NULL) {
         incarnation->reason = *reason;
         ask_to_end(incarnation->pool, false);
     }
-    vv_mutex_unlock(&children);
+    vv_mutex_unlock(&vv_pool_children);
 }
 
 static void do_kill(struct vivero_ref child, const void *options)
@@ -425,7 +345,7 @@ static void do_kill(struct vivero_ref child, const void *options)
     struct incarnation *incarnation;
 
     (void)options;
-    vv_mutex_lock(&children);
+    vv_mutex_lock(&vv_pool_children);
     incarnation = find_locked(child);
     if (incarnation != NULL) {
         incarnation->killed = true;
@@ -435,7 +355,7 @@ static void do_kill(struct vivero_ref child, const void *options)
         ask_to_end(incarnation->pool, true);
         vv_cond_broadcast(&changed);
     }
-    vv_mutex_unlock(&children);
+    vv_mutex_unlock(&vv_pool_children);
 }
 
 const struct vivero_child_ops vivero_child_pool = {

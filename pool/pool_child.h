@@ -6,12 +6,15 @@
 
 #include "pool/pool_private.h"
 
+/* Guards places and incarnations. */
+extern struct vv_mutex vv_pool_children;
+
 /* What the incarnations of one child have in common: their handle. */
 struct vv_pool_place {
     struct vivero_pool *handle;
     struct vivero_pool **shown; /* where the program wants it; NULL: nowhere */
     char name[32];
-    /* guarded by the children's lock */
+    /* guarded by vv_pool_children */
     uint32_t references; /* the options', and each incarnation's */
     bool is_shown;
     bool occupied;          /* by an incarnation that was not given up */
@@ -37,5 +40,13 @@ struct vv_pool_place *vv_pool_place_new(struct vivero_pool **shown);
 /* The last one closes the handle. Blocks: until callers have left, who are on
  * their way. NULL is fine. */
 void vv_pool_place_release(struct vv_pool_place *place);
+/* The options' place, or a new one, for one incarnation; and back. Errors:
+ * EXISTS: another one has it; NO_MEMORY. */
+int vv_pool_place_occupy(const struct vv_pool_kept *kept,
+                         struct vv_pool_place **place);
+void vv_pool_place_vacate(struct vv_pool_place *place);
+/* Let a pool that is not open yet call itself by the handle, which is made for
+ * the first of them. Whoever occupies the place. Errors: LIMIT. */
+int vv_pool_place_lend(struct vv_pool_place *place, struct vv_pool *pool);
 
 #endif

@@ -43,6 +43,7 @@ test_programs = \
 	tests/unit/test_os \
 	tests/unit/test_os_cpu \
 	tests/unit/test_os_thread \
+	tests/unit/test_pool_child \
 	tests/unit/test_reply \
 	tests/unit/test_reply_debts \
 	tests/unit/test_reply_race \
@@ -104,6 +105,7 @@ tests_unit_test_base_memory_LDADD = $(test_lib) $(base_libs) $(test_libs)
 tests_unit_test_os_LDADD = $(test_lib) $(os_libs) $(test_libs)
 tests_unit_test_os_cpu_LDADD = $(test_lib) $(os_libs) $(test_libs)
 tests_unit_test_os_thread_LDADD = $(test_lib) $(os_libs) $(test_libs)
+tests_unit_test_pool_child_LDADD = $(test_lib) $(pool_libs) $(test_libs)
 tests_unit_test_crew_LDADD = $(test_lib) $(mailbox_libs) $(test_libs)
 tests_unit_test_crew_threads_LDADD = $(test_lib) $(mailbox_libs) $(test_libs)
 tests_unit_test_decide_LDADD = $(test_lib) $(supervisor_libs) $(test_libs)
