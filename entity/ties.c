@@ -243,6 +243,14 @@ static struct vv_entity *find_living(struct vivero_ref ref)
     return entity;
 }
 
+/* Whom to tie self to. NULL: the other is gone, or self is: it was given up, and
+ * its callback still runs. */
+static struct vv_entity *find_far(const struct vv_entity *self,
+                                  struct vivero_ref other)
+{
+    return find_living(self->ref) != NULL ? find_living(other) : NULL;
+}
+
 static struct tie *find_link(const struct vv_entity *self,
                              struct vivero_ref other)
 {
@@ -301,7 +309,7 @@ int vv_entity_link(struct vv_entity *self, struct vivero_ref other)
     if (!lock_with_tie()) {
         return VIVERO_E_NO_MEMORY;
     }
-    far = find_living(other);
+    far = find_far(self, other);
     if (far == NULL) {
         tell(take_tie_locked(true), self->ref, other, &nobody);
     } else if (find_link(self, other) == NULL) {
@@ -336,7 +344,7 @@ int vv_entity_monitor(struct vv_entity *self, struct vivero_ref target,
     }
     tie = take_tie_locked(false);
     *monitor = tie->notice.monitor;
-    far = find_living(target);
+    far = find_far(self, target);
     if (far == NULL) {
         tell(tie, self->ref, target, &nobody);
     } else {
