@@ -62,10 +62,9 @@ void vv_single_serve(struct vv_single *single, struct vv_request *request)
         begin_stop(single, request);
         return;
     case VV_REQUEST_SUSPEND:
-        vv_entity_suspend(&single->entity, true);
-        break;
     case VV_REQUEST_RESUME:
-        vv_entity_suspend(&single->entity, false);
+        single->suspended = request->kind == VV_REQUEST_SUSPEND;
+        vv_entity_suspend(&single->entity, single->suspended);
         break;
     case VV_REQUEST_GET_STATE:
         result = get_state(single, state);
