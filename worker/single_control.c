@@ -255,6 +255,18 @@ int vivero_worker_stop(struct vivero_ref ref, const struct vivero_exit *reason,
 
 /* ---- Looking -------------------------------------------------------------------------------- */
 
+/* Who starts it is told when init is over. */
+static enum vivero_worker_state
+state_of_locked(const struct vv_single *single,
+                const struct vivero_worker_snapshot *seen)
+{
+    if (single->kind == VV_SINGLE_CALLBACKS &&
+        (single->entity.flags & VV_ENTITY_TOLD) == 0) {
+        return VIVERO_WORKER_STARTING;
+    }
+    return seen->busy_for_ns > 0 ? VIVERO_WORKER_BUSY : VIVERO_WORKER_IDLE;
+}
+
 static void fill_numbers(struct vv_single *single,
                          struct vivero_worker_info *info)
 {
@@ -266,9 +278,8 @@ static void fill_numbers(struct vv_single *single,
     failed = single->failed;
     if (single->stage != NULL) {
         vv_worker_snapshot(single->stage, &info->worker);
-    } else {
-        info->worker.state = VIVERO_WORKER_IDLE;
     }
+    info->worker.state = state_of_locked(single, &info->worker);
     info->worker.handled += handled;
     info->worker.failed += failed;
     info->worker.queued = single->entity.queued;
