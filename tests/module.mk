@@ -61,6 +61,20 @@ test_programs = \
 	tests/integration/test_pool_replies \
 	tests/integration/test_pool_snapshot \
 	tests/integration/test_pool_threads \
+	tests/integration/test_worker_call \
+	tests/integration/test_worker_carriers \
+	tests/integration/test_worker_full \
+	tests/integration/test_worker_info \
+	tests/integration/test_worker_links \
+	tests/integration/test_worker_memory \
+	tests/integration/test_worker_misuse \
+	tests/integration/test_worker_monitors \
+	tests/integration/test_worker_replies \
+	tests/integration/test_worker_spawn \
+	tests/integration/test_worker_start \
+	tests/integration/test_worker_state \
+	tests/integration/test_worker_stop \
+	tests/integration/test_worker_timers \
 	tests/abi/test_abi \
 	tests/stress/stress_pool
 
@@ -113,6 +127,7 @@ tests_lib_libtest_la_SOURCES = \
 	%D%/lib/crew.c %D%/lib/crew.h \
 	%D%/lib/eventually.h \
 	%D%/lib/fault_allocator.c %D%/lib/fault_allocator.h \
+	%D%/lib/solo.c %D%/lib/solo.h \
 	%D%/lib/suite.h
 
 # The farm's test draws its own pictures.
