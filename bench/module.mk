@@ -10,7 +10,7 @@
 # and bench_X_LDADD = $(program_libs). To add a peer: its adapter in peers/, a
 # line at the end of build-peers.
 
-bench_programs = bench/pool_vivero bench/limits
+bench_programs = bench/pool_vivero bench/limits bench/restart
 
 bench_driver = \
 	%D%/lib/call.c \
@@ -27,6 +27,10 @@ bench_pool_vivero_LDADD = $(program_libs)
 
 bench_limits_SOURCES = %D%/limits.c %D%/lib/measure.c %D%/lib/measure.h
 bench_limits_LDADD =
+
+# From a failure to the next message; "bench/restart" prints it.
+bench_restart_SOURCES = %D%/restart.c %D%/lib/measure.c %D%/lib/measure.h
+bench_restart_LDADD = $(program_libs)
 
 check_PROGRAMS += $(bench_programs)
 

@@ -59,7 +59,8 @@ enum vv_entity_flag {
     VV_ENTITY_SUSPENDED = 8,  /* messages stay in its inbox */
     VV_ENTITY_POKED = 16,     /* look, though the inbox may be empty */
     VV_ENTITY_TOLD = 32,      /* whether it came up has been said */
-    VV_ENTITY_ENDING = 64     /* its end has begun: it is gone for all others */
+    VV_ENTITY_ENDING = 64,    /* its end has begun: it is gone for all others */
+    VV_ENTITY_REPLACED = 128  /* its slot is its successor's */
 };
 
 struct vv_entity {
@@ -95,8 +96,9 @@ void vv_entity_unreserve(struct vivero_ref ref);
 
 /* Put a zeroed entity with ops, flags, depth, owner and parent filled in behind
  * a reserved reference; one reference to it is its thread's. Or in place of a
- * bare one that an owner had put there, whose owner and parent it takes over; no
- * end of the bare one is told. False: that one has ended meanwhile. */
+ * bare one that an owner had put there, whose owner, parent and mail it takes
+ * over, and who waits for its end; the bare one has no name and no ties, and no
+ * end of it is told. False: that one has ended meanwhile. */
 bool vv_entity_bind(struct vv_entity *entity, struct vivero_ref ref);
 
 /* The owner wants to hear no more; true: the entity had not ended. */
@@ -108,7 +110,7 @@ void vv_entity_started(struct vivero_ref ref, int error,
                        const struct vivero_exit *exit);
 
 /* The one way to the end: names are free, whoever waits in the inbox is told
- * DOWN with exit, links and monitors fire, it is logged, the owner is told last.
+ * DOWN with exit, links and monitors fire, the owner is told last.
  * Whoever comes second is told false; the first one does all of it. Its thread,
  * or whoever declares it dead. Allocates nothing. */
 bool vv_entity_end(struct vv_entity *entity, const struct vivero_exit *exit);
@@ -136,6 +138,8 @@ void vv_entity_set_here(struct vv_entity *entity);
 bool vv_entity_is_below(struct vivero_ref ref, struct vivero_ref ancestor);
 bool vv_entity_is_above_here(struct vivero_ref ref);
 
+/* Whether a signal or a request that ends it waits. */
+bool vv_entity_is_asked_to_end(struct vv_entity *entity);
 /* Whether exits are messages to it. */
 bool vv_entity_traps(struct vv_entity *entity);
 /* Let messages stay in its inbox, or have them taken again. */
@@ -221,6 +225,7 @@ struct vv_request {
     int kind;              /* the receiver's own numbering */
     int result;
     struct vivero_exit exit; /* when result is DOWN */
+    bool ends;               /* it asks for the end */
     size_t size;             /* of the whole */
     void (*fini)(struct vv_request *request); /* NULL: nothing to undo */
 };

@@ -5,6 +5,9 @@
 #include "entity/entity.h"
 #include "mailbox/reply.h"
 
+/* How the thread of an entity waits: word `park` of its slot. */
+enum vv_park_state { VV_AWAKE = 0, VV_LOOKING, VV_ASLEEP };
+
 /* What a reference names. Slots stay where they are for as long as the process
  * lives, so a stale reference finds one to be refused by. */
 struct vv_slot {
@@ -19,7 +22,7 @@ struct vv_slot {
     /* guarded by the directory's lock */
     struct vv_slot *next_free;
     /* atomic: futex words */
-    _Atomic uint32_t park; /* enum park */
+    _Atomic uint32_t park; /* enum vv_park_state */
     _Atomic uint32_t room; /* sequence: there may be room */
     struct vv_credit credit;
 };
@@ -35,12 +38,31 @@ struct vv_slot *vv_slot_find(uint32_t index);
 
 /* ---- entity.c ---- */
 
+/* Keep reply slots, envelopes and ties for a while, without an entity. False:
+ * they are gone, or about to go. */
+bool vv_runtime_share(void);
+void vv_runtime_unshare(void);
 /* Whether there is any, or a reference to one that was. */
 bool vv_entities_exist(void);
 /* Whether its end has begun. */
 bool vv_entity_is_ending_locked(const struct vv_entity *entity);
 void vv_entity_append_locked(struct vv_entity *entity,
                              struct vv_envelope *envelope);
+
+/* ---- inbox.c ---- */
+
+/* There is something new. True: its thread sleeps and is to be woken. */
+bool vv_inbox_rouse_locked(struct vv_entity *entity);
+/* Leave the lock, and wake its thread if need be. */
+void vv_inbox_unlock_and_wake(struct vv_entity *entity, bool wake);
+/* True: somebody waits for room and there is enough now to wake him. */
+bool vv_inbox_offer_room_locked(struct vv_slot *slot,
+                                const struct vv_entity *entity);
+/* A message ends unhandled; its caller is told. */
+void vv_inbox_discard(struct vv_slot *slot, struct vv_envelope *envelope,
+                      int result, const struct vivero_exit *exit);
+/* What a slot's credit does. */
+void vv_inbox_give_credit(struct vv_credit *credit, enum vv_settled how);
 
 /* ---- ties.c ---- */
 

@@ -6,6 +6,7 @@ entity_libentity_la_SOURCES = \
 	%D%/directory.c \
 	%D%/entity_private.h \
 	%D%/entity.c %D%/entity.h \
+	%D%/inbox.c \
 	%D%/names.c \
 	%D%/request.c \
 	%D%/signal.c \

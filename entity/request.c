@@ -10,6 +10,7 @@
 
 #include "base/check.h"
 #include "entity/entity_private.h"
+#include "mailbox/here.h"
 #include "os/clock.h"
 #include "os/park.h"
 #include "os/thread.h"
@@ -69,17 +70,38 @@ static void push_locked(struct vv_entity *entity, struct vv_request *request)
     *at = request;
 }
 
-/* True: the word is 1. */
-static bool await(_Atomic uint32_t *word, int64_t deadline_ns)
+static bool is_raised(_Atomic uint32_t *word)
 {
     /* sync(request.word): and sync(entity.ended): what was written before. */
-    while (atomic_load_explicit(word, memory_order_acquire) == 0) {
-        if (!vv_park(word, 0, deadline_ns)) {
-            /* sync(request.word): as above. */
-            return atomic_load_explicit(word, memory_order_acquire) != 0;
-        }
+    return atomic_load_explicit(word, memory_order_acquire) != 0;
+}
+
+/* Until the word is 1. Errors: TIMED_OUT, DEADLOCK. */
+static int await(_Atomic uint32_t *word, int64_t deadline_ns)
+{
+    enum vv_wake wake = VV_WAKE_CALLED;
+
+    while (wake == VV_WAKE_CALLED && !is_raised(word)) {
+        wake = vv_here_park(word, 0, deadline_ns);
     }
-    return true;
+    if (is_raised(word)) {
+        return VIVERO_OK;
+    }
+    return wake == VV_WAKE_REFUSED ? VIVERO_E_DEADLOCK : VIVERO_E_TIMED_OUT;
+}
+
+bool vv_entity_is_asked_to_end(struct vv_entity *entity)
+{
+    const struct vv_request *request;
+    bool asked;
+
+    vv_entity_hold(entity);
+    asked = entity->verdict != NULL || vv_entity_is_ending_locked(entity);
+    for (request = entity->requests; request != NULL; request = request->next) {
+        asked = asked || request->ends;
+    }
+    vv_entity_unlock(entity);
+    return asked;
 }
 
 int vv_request_send(struct vv_request *request, struct vivero_ref to,
@@ -87,6 +109,7 @@ int vv_request_send(struct vv_request *request, struct vivero_ref to,
 {
     int64_t deadline = vv_deadline_after(vivero_now(), timeout_ns);
     struct vv_entity *entity;
+    int error;
 
     if (vv_forked()) {
         return VIVERO_E_FORKED;
@@ -100,8 +123,8 @@ int vv_request_send(struct vv_request *request, struct vivero_ref to,
     push_locked(entity, request);
     vv_entity_poke_locked(entity);
     vv_entity_unlock(entity);
-    return await(&request->word, deadline) ? request->result
-                                           : VIVERO_E_TIMED_OUT;
+    error = await(&request->word, deadline);
+    return error == VIVERO_OK ? request->result : error;
 }
 
 /* ---- Ends ------------------------------------------------------------------------ */
@@ -156,15 +179,14 @@ int vv_entity_await_end(struct vivero_ref ref, int64_t deadline_ns,
         watched = true;
     }
     vv_mutex_unlock(&slot->lock);
-    if (watched && !await(&watch.word, deadline_ns)) {
+    if (watched && await(&watch.word, deadline_ns) != VIVERO_OK) {
         take_back(ref, &watch);
     }
     vv_thread_reap();
     if (!watched) {
         return VIVERO_E_GONE;
     }
-    /* sync(entity.ended): its exit stands. */
-    if (atomic_load_explicit(&watch.word, memory_order_acquire) == 0) {
+    if (!is_raised(&watch.word)) {
         return VIVERO_E_TIMED_OUT;
     }
     *exit = watch.exit;

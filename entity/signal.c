@@ -5,7 +5,7 @@
  *                                 one that obeys         traps         does not
  *     NORMAL        ends          ends if it traps       message       nothing
  *     KILL          ends, KILLED  ends, KILLED           ends, KILLED  ends, KILLED
- *     any other     ends          ends                   message       ends
+ *     any other     as of others  ends                   message       ends
  *
  * What ends it is its verdict, looked at before its next message. Workers with
  * callbacks obey their parent, since it is their terminate that has to know;
@@ -47,6 +47,7 @@ struct vv_envelope *vv_entity_signal_locked(struct vv_entity *to,
     bool kills = note->exit.kind == VIVERO_EXIT_KILL;
     struct vv_envelope *unused = note;
 
+    note->reserved = true;
     if (effect == TELLS) {
         vv_entity_append_locked(to, note);
         unused = NULL;

@@ -83,7 +83,6 @@ static int send_signal(struct vivero_ref to, const struct vivero_exit *reason)
     if (note == NULL) {
         return VIVERO_E_NO_MEMORY;
     }
-    note->reserved = true;
     note->from = vivero_current();
     note->exit = *reason;
     return vv_entity_signal(to, note);

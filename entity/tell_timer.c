@@ -364,8 +364,7 @@ static int send(const struct wish *wish, struct vivero_timer *timer)
     if (vv_forked()) {
         return VIVERO_E_FORKED;
     }
-    keeper = vv_entity_retain(wish->name == NULL ? wish->to
-                                                 : vivero_current());
+    keeper = vv_entity_retain(wish->name == NULL ? wish->to : vivero_current());
     if (keeper == NULL && wish->name != NULL) {
         keeper = vv_entity_retain(vivero_whereis(wish->name));
     }
@@ -386,8 +385,7 @@ int vivero_tell_at(struct vivero_ref to, int64_t instant_ns, uint32_t tag,
 }
 
 int vivero_tell_after(struct vivero_ref to, int64_t delay_ns, uint32_t tag,
-                      const void *data, size_t size,
-                      struct vivero_timer *timer)
+                      const void *data, size_t size, struct vivero_timer *timer)
 {
     return vivero_tell_at(to, vv_deadline_after(vivero_now(), delay_ns), tag,
                           data, size, timer);
@@ -417,29 +415,46 @@ static int64_t left_of(struct errand *errand)
     return due > now ? due - now : 0;
 }
 
-int vivero_timer_cancel(struct vivero_timer timer, int64_t *left_ns)
+/* NULL: it has fired, or was taken back. */
+static struct vv_envelope *take_back(struct vivero_timer timer,
+                                     int64_t *left_ns)
 {
     struct vv_envelope *envelope = NULL;
     struct errand *errand;
-    int64_t left = 0;
 
-    if (vv_forked()) {
-        return VIVERO_E_FORKED;
-    }
     vv_mutex_lock(&lock);
     errand = find_locked(timer);
     if (errand != NULL) {
-        left = left_of(errand);
+        *left_ns = left_of(errand);
         if (vv_timer_cancel(&errand->timer)) {
             envelope = errand->envelope;
             free_locked(errand);
         }
     }
     vv_mutex_unlock(&lock);
+    return envelope;
+}
+
+int vivero_timer_cancel(struct vivero_timer timer, int64_t *left_ns)
+{
+    struct vv_envelope *envelope;
+    int64_t left = 0;
+
+    if (vv_forked()) {
+        return VIVERO_E_FORKED;
+    }
+    /* Else the last entity's end may free the envelope that was taken back. */
+    if (!vv_runtime_share()) {
+        return VIVERO_E_GONE;
+    }
+    envelope = take_back(timer, &left);
+    if (envelope != NULL) {
+        vv_envelope_free(envelope);
+    }
+    vv_runtime_unshare();
     if (envelope == NULL) {
         return VIVERO_E_GONE;
     }
-    vv_envelope_free(envelope);
     if (left_ns != NULL) {
         *left_ns = left;
     }

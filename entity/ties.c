@@ -13,8 +13,9 @@
  *
  * Invariants.
  *   I1 A tie is in both lists or in none. Only TIED ones are.
- *   I2 An entity whose end has begun gets no new tie: that is looked at under
- *      the ties' lock, and the end fires its ties under the same lock later.
+ *   I2 An entity whose end has begun gets no new tie, not even from itself: that
+ *      is looked at under the ties' lock, and the end fires its ties under the
+ *      same lock later.
  *   I3 What an entity sent before its end stands in the receiver's inbox before
  *      its DOWN or EXIT: both are appended to the same list, in this order.
  * Locks.    lock (VV_RANK_TIES), one for the process, then one entity's at a
@@ -243,14 +244,6 @@ static struct vv_entity *find_living(struct vivero_ref ref)
     return entity;
 }
 
-/* Whom to tie self to. NULL: the other is gone, or self is: it was given up, and
- * its callback still runs. */
-static struct vv_entity *find_far(const struct vv_entity *self,
-                                  struct vivero_ref other)
-{
-    return find_living(self->ref) != NULL ? find_living(other) : NULL;
-}
-
 static struct tie *find_link(const struct vv_entity *self,
                              struct vivero_ref other)
 {
@@ -302,6 +295,7 @@ int vv_entity_link(struct vv_entity *self, struct vivero_ref other)
 {
     static const struct vivero_exit nobody = {.kind = VIVERO_EXIT_NOBODY};
     struct vv_entity *far;
+    int error = VIVERO_OK;
 
     if (vivero_ref_equal(self->ref, other)) {
         return VIVERO_OK;
@@ -309,14 +303,17 @@ int vv_entity_link(struct vv_entity *self, struct vivero_ref other)
     if (!lock_with_tie()) {
         return VIVERO_E_NO_MEMORY;
     }
-    far = find_far(self, other);
-    if (far == NULL) {
+    far = find_living(other);
+    if (find_living(self->ref) == NULL) {
+        error = VIVERO_E_FENCED;
+    } else if (far == NULL) {
         tell(take_tie_locked(true), self->ref, other, &nobody);
+        error = VIVERO_E_GONE;
     } else if (find_link(self, other) == NULL) {
         tie_locked(take_tie_locked(true), self, far);
     }
     vv_mutex_unlock(&lock);
-    return far != NULL ? VIVERO_OK : VIVERO_E_GONE;
+    return error;
 }
 
 void vv_entity_unlink(struct vv_entity *self, struct vivero_ref other)
@@ -332,26 +329,38 @@ void vv_entity_unlink(struct vv_entity *self, struct vivero_ref other)
     vv_mutex_unlock(&lock);
 }
 
-int vv_entity_monitor(struct vv_entity *self, struct vivero_ref target,
-                      struct vivero_monitor *monitor)
+/* False: the watcher has ended. */
+static bool watch_locked(struct vv_entity *self, struct vivero_ref target,
+                         struct vivero_monitor *monitor)
 {
     static const struct vivero_exit nobody = {.kind = VIVERO_EXIT_NOBODY};
-    struct vv_entity *far;
+    struct vv_entity *far = find_living(target);
     struct tie *tie;
 
-    if (!lock_with_tie()) {
-        return VIVERO_E_NO_MEMORY;
+    if (find_living(self->ref) == NULL) {
+        return false;
     }
     tie = take_tie_locked(false);
     *monitor = tie->notice.monitor;
-    far = find_far(self, target);
     if (far == NULL) {
         tell(tie, self->ref, target, &nobody);
     } else {
         tie_locked(tie, self, far);
     }
+    return true;
+}
+
+int vv_entity_monitor(struct vv_entity *self, struct vivero_ref target,
+                      struct vivero_monitor *monitor)
+{
+    bool watches;
+
+    if (!lock_with_tie()) {
+        return VIVERO_E_NO_MEMORY;
+    }
+    watches = watch_locked(self, target, monitor);
     vv_mutex_unlock(&lock);
-    return VIVERO_OK;
+    return watches ? VIVERO_OK : VIVERO_E_FENCED;
 }
 
 int vv_entity_demonitor(struct vv_entity *self, struct vivero_monitor monitor)
@@ -361,7 +370,8 @@ int vv_entity_demonitor(struct vv_entity *self, struct vivero_monitor monitor)
 
     vv_mutex_lock(&lock);
     if (monitor.slot / CHUNK_TIES < chunk_count) {
-        tie = &chunks[monitor.slot / CHUNK_TIES]->tie[monitor.slot % CHUNK_TIES];
+        tie =
+            &chunks[monitor.slot / CHUNK_TIES]->tie[monitor.slot % CHUNK_TIES];
     }
     if (tie != NULL && tie->generation == monitor.generation &&
         tie->state == TIED && tie->end[0].entity == self) {

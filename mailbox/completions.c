@@ -16,6 +16,7 @@
 #include "base/check.h"
 #include "base/memory.h"
 #include "mailbox/future_private.h"
+#include "mailbox/here.h"
 #include "os/clock.h"
 #include "os/park.h"
 #include "os/pollable.h"
@@ -182,7 +183,8 @@ static bool wait_for_one_locked(struct vivero_completions *queue,
             atomic_load_explicit(&queue->word, memory_order_relaxed);
 
         vv_mutex_unlock(&vv_future_lock);
-        in_time = vv_park(&queue->word, seen, deadline_ns);
+        in_time =
+            vv_here_park(&queue->word, seen, deadline_ns) == VV_WAKE_CALLED;
         vv_mutex_lock(&vv_future_lock);
     }
     queue->sleepers--;

@@ -32,6 +32,7 @@
  * Rejected. A stack of sleepers (addressed wake-ups leave stale entries). One
  *           wake-up per message (two futex calls per message at saturation). */
 #include "mailbox/crew.h"
+#include "mailbox/here.h"
 
 #include <vivero/error.h>
 #include <vivero/time.h>
@@ -370,6 +371,11 @@ void vv_crew_stop_searching(struct vv_seat *seat)
     }
 }
 
+bool vv_crew_is_idle(const struct vv_seat *seat)
+{
+    return vv_idle_is_set(&seat->crew->idle, seat->index);
+}
+
 void vv_crew_finished(struct vv_seat *seat)
 {
     /* relaxed: one writer at a time. */
@@ -563,7 +569,8 @@ uint32_t vv_crew_prepare_for_room(struct vv_crew *crew)
 bool vv_crew_wait_for_room(struct vv_crew *crew, uint32_t prepared,
                            int64_t deadline_ns)
 {
-    return vv_park(&crew->space.sequence, prepared, deadline_ns);
+    return vv_here_park(&crew->space.sequence, prepared, deadline_ns) ==
+           VV_WAKE_CALLED;
 }
 
 /* ---- Rest ------------------------------------------------------------------------------- */

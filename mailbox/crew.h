@@ -21,11 +21,11 @@ struct vv_crew;
 
 struct vv_seat {
     /* fixed once the seat is taken */
-    struct vivero_entity *worker;
     struct vv_crew *crew;
     uint32_t index;
     struct vv_mailbox *mailbox;
     /* atomic */
+    _Atomic(struct vivero_entity *) worker; /* another one after a fencing */
     _Atomic uint32_t attention; /* something besides messages to look at */
     VV_CACHELINE_ALIGNED _Atomic uint32_t park; /* 0: asleep or about to be */
     /* atomic; written by whoever runs the seat's messages, one at a time */
@@ -37,7 +37,9 @@ struct vv_seat {
     uint32_t fruitless; /* rests in a row that ended at once */
     uint32_t casts;     /* taken in a row since the last rest */
     bool searching;
-    struct vv_waiter waiter;
+    struct vv_waiter waiter;   /* of nobody in particular */
+    struct vv_waiter *sitting; /* of the worker that has the seat; NULL: the one
+                                  above. Guarded by the waits mutex */
 };
 
 struct vv_crew {
@@ -136,6 +138,9 @@ void vv_crew_finished(struct vv_seat *seat);
 /* Nothing to do: look for a while, then sleep until there may be work or
  * attention, or until the deadline. False: the deadline passed. */
 bool vv_crew_rest(struct vv_seat *seat, int64_t deadline_ns);
+
+/* Whether its worker sleeps in rest(), and nobody has borrowed or woken it. */
+bool vv_crew_is_idle(const struct vv_seat *seat);
 
 /* The seat's thread leaves its loop: nobody may rely on it to look. */
 void vv_crew_stop_searching(struct vv_seat *seat);

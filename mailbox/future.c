@@ -348,7 +348,8 @@ static bool sleep_until_answered(struct vv_reply *reply, uint32_t generation,
         if ((word & PARKED) == 0 && !step(reply, &word, word | PARKED)) {
             continue;
         }
-        in_time = vv_park(&reply->word, word | PARKED, deadline_ns);
+        in_time = vv_here_park(&reply->word, word | PARKED, deadline_ns) ==
+                  VV_WAKE_CALLED;
         word = load_word(reply);
     }
     return vv_future_fate(word, generation) != VV_FATE_PENDING;

@@ -18,6 +18,7 @@
 #include <vivero/time.h>
 
 #include "mailbox/future_private.h"
+#include "mailbox/here.h"
 #include "os/clock.h"
 #include "os/park.h"
 #include "os/thread.h"
@@ -122,7 +123,7 @@ static int watch_all(const struct vivero_future *futures, size_t count,
 
         result = find_answered(futures, count, &n);
         if (result == VIVERO_E_AGAIN && in_time) {
-            in_time = vv_park(&words[n], seen, deadline_ns);
+            in_time = vv_here_park(&words[n], seen, deadline_ns) == VV_WAKE_CALLED;
         } else {
             break;
         }

@@ -15,6 +15,7 @@
 #include "mailbox/envelope.h"
 #include "mailbox/reply.h"
 #include "os/mutex.h"
+#include "os/park.h"
 #include "os/thread.h"
 
 #include <pthread.h>
@@ -134,4 +135,20 @@ void vv_here_forget_all(void)
         has_key = false;
     }
     vv_mutex_unlock(&list_lock);
+}
+
+enum vv_wake vv_here_park(_Atomic uint32_t *word, uint32_t expected,
+                          int64_t deadline_ns)
+{
+    const struct vv_here *here = vv_here();
+    bool in_time;
+
+    if (here->begin_wait != NULL && !here->begin_wait()) {
+        return VV_WAKE_REFUSED;
+    }
+    in_time = vv_park(word, expected, deadline_ns);
+    if (here->end_wait != NULL) {
+        here->end_wait();
+    }
+    return in_time ? VV_WAKE_CALLED : VV_WAKE_TOO_LATE;
 }

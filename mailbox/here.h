@@ -30,6 +30,8 @@ struct vv_here {
     uint32_t envelope_epoch;  /* of the depot they came from */
     struct vv_entity *entity; /* the entity this thread runs; NULL: none */
     void (*on_end)(void);     /* when the thread ends; NULL: nothing */
+    bool (*begin_wait)(void); /* before it sleeps for somebody else: false: it */
+    void (*end_wait)(void);   /* may not. NULL: it is nobody's loss */
     uint32_t sticky;          /* where it put its last message */
     uint32_t spin_permille;   /* how much of the allowed spinning paid off
                                       lately */
@@ -83,6 +85,14 @@ static inline void vv_here_leave(struct vv_here *here, const void *previous)
     /* sync(here.inside): all accesses to the object are over. */
     atomic_store_explicit(&here->inside, previous, memory_order_release);
 }
+
+enum vv_wake { VV_WAKE_CALLED, VV_WAKE_TOO_LATE, VV_WAKE_REFUSED };
+
+/* vv_park(), for what another worker has to bring about. A thread that many
+ * workers share has somebody stand in for it meanwhile; REFUSED: there is nobody
+ * left, and it did not sleep. */
+enum vv_wake vv_here_park(_Atomic uint32_t *word, uint32_t expected,
+                          int64_t deadline_ns);
 
 /* Whether a thread is inside object. Callers that began to use it before its
  * last message was taken are seen; nobody may begin any more. */

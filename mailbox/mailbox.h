@@ -28,6 +28,15 @@ struct vv_space {
     VV_CACHELINE_ALIGNED _Atomic uint32_t sequence;
 };
 
+struct vv_dead_hook; /* told of each message that ends as SETTLED_DEAD */
+typedef void vv_dead_fn(const struct vv_dead_hook *hook,
+                        const struct vv_message *message, int result,
+                        const struct vivero_exit *exit);
+struct vv_dead_hook {
+    vv_dead_fn *fn;
+    void *ctx;
+};
+
 struct vv_mailbox {
     /* atomic; producers */
     VV_CACHELINE_ALIGNED _Atomic uint64_t tail; /* closed | own | pool */
@@ -48,6 +57,7 @@ struct vv_mailbox {
     uint32_t shift;    /* log2 capacity */
     struct vv_space *space;
     struct vv_account *account;
+    const struct vv_dead_hook *dead; /* NULL: nobody wants to know */
     struct vv_credit credit;
 };
 
@@ -89,6 +99,10 @@ uint32_t vv_mailbox_flush(struct vv_mailbox *mailbox, int result,
 uint32_t vv_mailbox_flush_lane(struct vv_mailbox *mailbox, enum vv_lane lane,
                                int result, const struct vivero_exit *exit,
                                enum vv_settled how);
+/* End a message that was taken and will not be handled after all. */
+void vv_mailbox_end(struct vv_mailbox *mailbox, struct vv_message *message,
+                    int result, const struct vivero_exit *exit,
+                    enum vv_settled how);
 /* Cancel all that were sent by owner. Returns how many. */
 uint32_t vv_mailbox_cancel_owner(struct vv_mailbox *mailbox, const void *owner);
 

@@ -22,6 +22,7 @@ static void copy_out(const struct vv_cell *cell, uint32_t mark,
 
     message->operation = get_operation(cell);
     message->mark = mark;
+    message->attempt = 0;
     message->reply = NULL;
     message->box = NULL;
     for (size_t i = 0; i < VV_CELL_WORDS; i++) {
@@ -97,10 +98,13 @@ static bool begin(struct vv_mailbox *mailbox, struct vv_message *message)
     return false;
 }
 
-static void end_message(struct vv_mailbox *mailbox, struct vv_message *message,
-                        int result, const struct vivero_exit *exit,
-                        enum vv_settled how)
+void vv_mailbox_end(struct vv_mailbox *mailbox, struct vv_message *message,
+                    int result, const struct vivero_exit *exit,
+                    enum vv_settled how)
 {
+    if (how == VV_SETTLED_DEAD && mailbox->dead != NULL) {
+        mailbox->dead->fn(mailbox->dead, message, result, exit);
+    }
     if (message->reply != NULL) {
         vv_reply_settle(message->reply, message->generation, result, NULL,
                         exit);
@@ -117,8 +121,7 @@ static enum passed next_live(struct vv_mailbox *mailbox, enum vv_lane lane,
 
     do {
         passed = pass_one(mailbox, lane, message);
-        if (passed == PASSED_ONE &&
-            __builtin_expect(is_wanted(mailbox), 0)) {
+        if (passed == PASSED_ONE && __builtin_expect(is_wanted(mailbox), 0)) {
             vv_mailbox_offer_room(mailbox);
         }
     } while (passed == PASSED_ONE && !begin(mailbox, message));
@@ -132,8 +135,8 @@ bool vv_mailbox_take(struct vv_mailbox *mailbox, enum vv_lane lane,
         if (message->reply == NULL || !is_expired(message->reply)) {
             return true;
         }
-        end_message(mailbox, message, VIVERO_E_TIMED_OUT, NULL,
-                    VV_SETTLED_EXPIRED);
+        vv_mailbox_end(mailbox, message, VIVERO_E_TIMED_OUT, NULL,
+                       VV_SETTLED_EXPIRED);
     }
     return false;
 }
@@ -170,7 +173,7 @@ bool vv_mailbox_drop(struct vv_mailbox *mailbox, enum vv_lane lane, int result,
     if (passed == PASSED_NONE) {
         return false;
     }
-    end_message(mailbox, &message, result, NULL, how);
+    vv_mailbox_end(mailbox, &message, result, NULL, how);
     return true;
 }
 
@@ -186,7 +189,7 @@ static uint32_t flush_once(struct vv_mailbox *mailbox, enum vv_lane lane,
 
     while (load_head(mailbox, lane) < until) {
         if (next_live(mailbox, lane, &message) == PASSED_ONE) {
-            end_message(mailbox, &message, result, exit, how);
+            vv_mailbox_end(mailbox, &message, result, exit, how);
             count++;
         } else if (load_head(mailbox, lane) < until) {
             vv_cpu_yield();

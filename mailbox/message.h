@@ -44,6 +44,7 @@ struct vv_message {
     struct vv_reply *reply; /* NULL: nobody waits, nobody can cancel */
     uint32_t generation;    /* of reply, once begun */
     uint32_t mark;          /* flags, and when it was sent */
+    uint32_t attempt;       /* how often its handler has begun */
     struct vv_box *box;     /* NULL: the arguments are in args */
     _Alignas(max_align_t) unsigned char args[VV_ARGS_MAX];
 };

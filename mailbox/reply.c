@@ -202,7 +202,7 @@ bool vv_reply_owe(struct vv_reply *reply, uint32_t generation,
     vv_mutex_lock(&vv_reply_lock);
     word = load_word(reply);
     /* Fencing takes the same lock, so if the slot is ours now it stays so. */
-    if (generation_of(word) == generation &&
+    if (!debts->closed && generation_of(word) == generation &&
         (state_of(word) == RUNNING || state_of(word) == ABANDONED)) {
         has_caller = (word & CALLER) != 0;
         if (has_caller) {
@@ -326,6 +326,23 @@ bool vv_reply_fence(struct vivero_reply_token token, int result,
     return mine;
 }
 
+static void set_closed(struct vv_debts *debts, bool closed)
+{
+    vv_mutex_lock(&vv_reply_lock);
+    debts->closed = closed;
+    vv_mutex_unlock(&vv_reply_lock);
+}
+
+void vv_reply_close_debts(struct vv_debts *debts)
+{
+    set_closed(debts, true);
+}
+
+void vv_reply_open_debts(struct vv_debts *debts)
+{
+    set_closed(debts, false);
+}
+
 /* ---- Cancelling ---------------------------------------------------------- */
 
 static bool cut_exactly(struct vv_reply *reply, uint32_t generation)
@@ -421,22 +438,23 @@ static bool give_up(struct vv_reply *reply, bool *expired)
     }
 }
 
-static void sleep_until_answered(struct vv_reply *reply)
+static enum vv_wake sleep_until_answered(struct vv_reply *reply)
 {
     uint32_t word = load_word(reply);
+    enum vv_wake wake = VV_WAKE_CALLED;
 
-    while (state_of(word) != DONE && state_of(word) != CUT) {
+    while (wake == VV_WAKE_CALLED && state_of(word) != DONE &&
+           state_of(word) != CUT) {
         if ((word & PARKED) == 0) {
             if (!step(reply, &word, word | PARKED)) {
                 continue;
             }
             word |= PARKED;
         }
-        if (!vv_park(&reply->word, word, reply->deadline_ns)) {
-            return;
-        }
+        wake = vv_here_park(&reply->word, word, reply->deadline_ns);
         word = load_word(reply);
     }
+    return wake;
 }
 
 int vv_reply_read(const struct vv_reply *reply, void *out)
@@ -473,9 +491,11 @@ int vv_reply_wait(struct vv_reply *reply, const struct vv_spin *spin, void *out,
 {
     *expired = false;
     if (!vv_spin_until(spin, is_answered, reply)) {
-        sleep_until_answered(reply);
+        enum vv_wake wake = sleep_until_answered(reply);
+
         if (!is_answered(reply) && give_up(reply, expired)) {
-            return VIVERO_E_TIMED_OUT;
+            return wake == VV_WAKE_REFUSED ? VIVERO_E_DEADLOCK
+                                           : VIVERO_E_TIMED_OUT;
         }
     }
     return collect(reply, out);

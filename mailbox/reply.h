@@ -39,12 +39,15 @@ struct vv_credit {
 struct vv_box {
     struct vv_account *account;
     size_t size; /* of the whole */
+    _Atomic uint32_t shares;
     _Alignas(max_align_t) unsigned char bytes[];
 };
 
 /* Room for size bytes of arguments, or NULL. */
 struct vv_box *vv_box_new(size_t size, struct vv_account *account);
-/* NULL is fine. */
+/* One more reader, who frees it as well. NULL is fine. */
+struct vv_box *vv_box_share(struct vv_box *box);
+/* The last share frees it. NULL is fine. */
 void vv_box_free(struct vv_box *box);
 
 #define VV_REPLY_INLINE 48 /* bytes of an answer kept in the slot itself */
@@ -87,6 +90,7 @@ struct vv_reply {
 /* The answers one worker owes; zeroed: none. Guarded by the depot's mutex. */
 struct vv_debts {
     struct vv_reply *first;
+    bool closed; /* its debtor was fenced: nothing is owed any more */
 };
 
 /* The depot exists while somebody retains it. Errors: LIMIT. */
@@ -132,6 +136,10 @@ int vv_reply_pay(struct vivero_reply_token token, int result, const void *out,
 /* The debtor ends: all its callers are told result, and exit if that is DOWN. */
 void vv_reply_default(struct vv_debts *debts, int result,
                       const struct vivero_exit *exit);
+/* The debtor was fenced: vv_reply_owe() makes no debts any more. */
+void vv_reply_close_debts(struct vv_debts *debts);
+/* A debtor that begins anew. */
+void vv_reply_open_debts(struct vv_debts *debts);
 
 /* Wait for the answer, spinning first. Copies it to out (NULL: nowhere), frees
  * the slot, returns the result. expired: whether the deadline passed while the

@@ -307,13 +307,26 @@ struct vv_box *vv_box_new(size_t size, struct vv_account *account)
     if (box != NULL) {
         box->account = account;
         box->size = sizeof(*box) + size;
+        /* relaxed: nobody else knows the box. */
+        atomic_store_explicit(&box->shares, 1, memory_order_relaxed);
+    }
+    return box;
+}
+
+struct vv_box *vv_box_share(struct vv_box *box)
+{
+    if (box != NULL) {
+        /* relaxed: the caller's own share keeps it. */
+        atomic_fetch_add_explicit(&box->shares, 1, memory_order_relaxed);
     }
     return box;
 }
 
 void vv_box_free(struct vv_box *box)
 {
-    if (box != NULL) {
+    if (box != NULL &&
+        /* sync(box.shares): the last one sees that the others are done. */
+        atomic_fetch_sub_explicit(&box->shares, 1, memory_order_acq_rel) == 1) {
         vv_release(box->account, box, box->size, _Alignof(max_align_t));
     }
 }

@@ -38,6 +38,12 @@ static bool is_free(const struct vv_waiter *worker)
                                       worker->wait.generation)));
 }
 
+static struct vv_waiter *sitting_in(struct vv_seat *seat)
+{
+    vv_mutex_assert_held(&waits);
+    return seat->sitting != NULL ? seat->sitting : &seat->waiter;
+}
+
 /* Meet one worker. True: it is free. */
 static bool meet_one(struct vv_waiter *worker, struct path *path)
 {
@@ -60,7 +66,7 @@ static bool meet_any(struct vv_crew *crew, struct path *path)
     uint32_t end = vv_crew_used(crew);
 
     for (uint32_t i = 0; i < end; i++) {
-        struct vv_waiter *worker = &vv_crew_seat(crew, i)->waiter;
+        struct vv_waiter *worker = sitting_in(vv_crew_seat(crew, i));
 
         if (!worker->leaving && meet_one(worker, path)) {
             return true;
@@ -79,7 +85,7 @@ static bool meet(const struct vv_wait *wait, struct path *path)
     if (wait->index == VV_ANY_SEAT) {
         return meet_any(wait->crew, path);
     }
-    return meet_one(&vv_crew_seat(wait->crew, wait->index)->waiter, path);
+    return meet_one(sitting_in(vv_crew_seat(wait->crew, wait->index)), path);
 }
 
 static bool may_end_locked(struct vv_waiter *self, const struct vv_wait *wait)
@@ -147,5 +153,18 @@ void vv_wait_set_leaving(struct vv_waiter *self, bool leaving)
 {
     vv_mutex_lock(&waits);
     self->leaving = leaving;
+    vv_mutex_unlock(&waits);
+}
+
+void vv_wait_take_seat(struct vv_waiter *self, struct vv_seat *seat)
+{
+    const struct vv_waiter *before;
+
+    vv_mutex_lock(&waits);
+    before = sitting_in(seat);
+    self->waits = false;
+    self->absent = before->absent;
+    self->leaving = before->leaving;
+    seat->sitting = self;
     vv_mutex_unlock(&waits);
 }

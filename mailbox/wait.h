@@ -44,5 +44,7 @@ void vv_wait_end(struct vv_waiter *self);
 /* A worker ended for good or came back; retires or stays. */
 void vv_wait_set_absent(struct vv_waiter *self, bool absent);
 void vv_wait_set_leaving(struct vv_waiter *self, bool leaving);
+/* A worker takes a seat, perhaps from another one, who may still wait. */
+void vv_wait_take_seat(struct vv_waiter *self, struct vv_seat *seat);
 
 #endif

@@ -5,7 +5,11 @@ dist_man_MANS += \
 	%D%/vivero.7 \
 	%D%/vivero_errors.7 \
 	%D%/vivero_threads.7 \
+	%D%/vivero_carriers.3 \
+	%D%/vivero_child.3 \
+	%D%/vivero_entity.3 \
 	%D%/vivero_error.3 \
+	%D%/vivero_fault.3 \
 	%D%/vivero_future.3 \
 	%D%/vivero_log.3 \
 	%D%/vivero_memory.3 \
@@ -13,9 +17,12 @@ dist_man_MANS += \
 	%D%/vivero_pool_call.3 \
 	%D%/vivero_pool_define.3 \
 	%D%/vivero_pool_snapshot.3 \
+	%D%/vivero_spawn.3 \
 	%D%/vivero_time.3 \
 	%D%/vivero_version.3 \
-	%D%/vivero_worker.3
+	%D%/vivero_worker.3 \
+	%D%/vivero_worker_call.3 \
+	%D%/vivero_worker_start.3
 
 EXTRA_DIST += %D%/module.mk
 

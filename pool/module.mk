@@ -11,15 +11,19 @@ pool_libpool_la_SOURCES = \
 	%D%/pool_send.h \
 	%D%/pool_close.c \
 	%D%/pool_control.c \
+	%D%/pool_dead.c \
 	%D%/pool_each.c \
+	%D%/pool_fault.c \
 	%D%/pool_keeper.c \
 	%D%/pool_options.c \
 	%D%/pool_pick.c \
 	%D%/pool_resize.c \
 	%D%/pool_send.c \
-	%D%/pool_snapshot.c
+	%D%/pool_snapshot.c \
+	%D%/pool_watch.c
 
 viveroinclude_HEADERS += \
+	include/vivero/fault.h \
 	include/vivero/pool.h \
 	include/vivero/pool_define.h \
 	include/vivero/pool_define_args.h

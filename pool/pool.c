@@ -12,8 +12,8 @@
  *      are closed: what was accepted is handled, or told.
  *   I2 The pool is freed by its last reference: the handle's, or that of a
  *      thread which was abandoned.
- * Locks.    lock (VV_RANK_POOL): children, size changes. Supervisor and worker
- *           ranks are below it. Never held over a callback.
+ * Locks.    lock (VV_RANK_POOL): children, size changes, which worker has which
+ *           seat. Supervisor and worker ranks are below it. Never held over a callback.
  * Sync.     pool.handle: an opened pool is whole. pool.phase: what led to a
  *           phase (the reason of DOWN) is seen with it.
  * Shutdown. 1 the phase says CLOSING; 2 mailboxes close, who waits for room
@@ -69,6 +69,24 @@ static int take_handle(struct vv_pool *pool)
     return error;
 }
 
+void vv_pool_each_open(void (*fn)(struct vv_pool *pool, void *ctx), void *ctx)
+{
+    struct vv_here *here = vv_here();
+
+    for (uint32_t i = 0; i < HANDLES_MAX; i++) {
+        struct vv_pool *pool = vv_pool_of(&handles[i]);
+
+        if (pool != NULL) {
+            const void *previous = vv_here_enter(here, pool);
+
+            if (vv_pool_of(&handles[i]) == pool) {
+                fn(pool, ctx);
+            }
+            vv_here_leave(here, previous);
+        }
+    }
+}
+
 void vv_pool_refuse_own_threads(const struct vv_pool_visit *visit,
                                 const char *what)
 {
@@ -77,7 +95,7 @@ void vv_pool_refuse_own_threads(const struct vv_pool_visit *visit,
     VV_CHECK(worker == NULL || vv_worker_spec_of(worker)->owner != visit->pool,
              "%s() on pool %s from inside one of its own handlers", what,
              visit->pool->name);
-    VV_CHECK(!vv_supervisor_is_self(&visit->pool->supervisor),
+    VV_CHECK(!vv_loop_is_self(&visit->pool->supervisor),
              "%s() on pool %s from its supervisor's thread", what,
              visit->pool->name);
 }
@@ -135,6 +153,11 @@ bool vv_pool_advance(struct vv_pool *pool, enum vv_pool_phase phase)
     return false;
 }
 
+int vv_pool_may_act(const struct vv_pool_visit *visit)
+{
+    return vv_forked() ? VIVERO_E_FORKED : vv_worker_may_act(visit->here);
+}
+
 int vv_pool_refusal(struct vv_pool *pool, struct vv_here *here)
 {
     switch (vv_pool_phase(pool)) {
@@ -164,6 +187,26 @@ void vv_pool_close_mailboxes(struct vv_pool *pool)
     vv_space_wake(&pool->crew.space);
 }
 
+/* What a worker's next incarnation would have run first. */
+static uint32_t flush_again(struct vv_pool *pool, uint32_t index, int result,
+                            const struct vivero_exit *exit, enum vv_settled how)
+{
+    struct vv_message message;
+    bool kept;
+
+    if (pool->options.retries == 0) {
+        return 0;
+    }
+    vv_mutex_lock(&pool->lock);
+    kept = vv_worker_take_kept(vv_pool_worker(pool, index), &message);
+    vv_mutex_unlock(&pool->lock);
+    if (kept) {
+        vv_mailbox_end(vv_crew_seat(&pool->crew, index)->mailbox, &message,
+                       result, exit, how);
+    }
+    return kept ? 1 : 0;
+}
+
 uint32_t vv_pool_flush(struct vv_pool *pool, int result,
                        const struct vivero_exit *exit, enum vv_settled how)
 {
@@ -173,6 +216,7 @@ uint32_t vv_pool_flush(struct vv_pool *pool, int result,
     for (uint32_t i = 0; i < used; i++) {
         count += vv_mailbox_flush(vv_crew_seat(&pool->crew, i)->mailbox, result,
                                   exit, how);
+        count += flush_again(pool, i, result, exit, how);
     }
     vv_crew_poke_quiet(&pool->crew);
     return count;
@@ -241,7 +285,14 @@ static void fill_spec(struct vv_pool *pool)
         .thread_ctx = options->thread_ctx,
         .news = vv_pool_news,
         .owner = pool,
-        .account = &pool->account};
+        .account = &pool->account,
+        .retries = options->retries,
+        .commits = options->state == VIVERO_STATE_COMMIT,
+        .flushes = options->mailbox == VIVERO_MAILBOX_FLUSH,
+        .nudge_signal = options->nudge_signal,
+        .drains = pool->drains};
+    vv_pool_fill_watch(pool);
+    vv_pool_fill_dead(pool);
 }
 
 /* One CPU: looking is giving way, without pauses. */
@@ -257,14 +308,11 @@ static struct vv_decide_options
 decide_options(const struct vivero_pool_options *options)
 {
     struct vv_decide_options decide = {
-        .children_max = options->workers_max,
+        .strategy = VV_CREW,
         .intensity = options->restarts_max == VIVERO_UNLIMITED
                          ? VV_INTENSITY_UNLIMITED
                          : (uint32_t)options->restarts_max,
-        .budget_per_child = options->restarts_per_worker,
         .period_ns = options->restart_period_ns,
-        .backoff_ns = options->backoff_ns,
-        .backoff_max_ns = options->backoff_max_ns,
         .seed = options->seed};
 
     return decide;
@@ -300,22 +348,63 @@ static int open_parts(struct vv_pool *pool)
 static void close_parts(struct vv_pool *pool)
 {
     for (uint32_t i = 0; i < pool->options.workers_max; i++) {
-        vv_worker_free(pool->children[i].worker);
+        vv_budget_fini(&pool->children[i].budget, &pool->account);
+        vv_worker_free(vv_pool_worker(pool, i));
     }
+    vv_pool_free_spares(pool);
     vv_crew_fini(&pool->crew);
     vv_release(&pool->account, pool->children, children_size(pool),
                _Alignof(max_align_t));
     release_borrowed(pool);
 }
 
+static int attach_child(struct vv_pool *pool, uint32_t index)
+{
+    const struct vv_decide_options *decide = &pool->supervisor.decide.options;
+    struct vv_pool_child *child = &pool->children[index];
+    struct vv_budget *own = NULL;
+    int error = VIVERO_OK;
+
+    if (pool->options.restarts_per_worker) {
+        own = &child->budget;
+        error = vv_budget_init(own, decide->intensity, decide->period_ns,
+                               &pool->account);
+    }
+    if (error == VIVERO_OK) {
+        vv_decide_attach(&pool->supervisor.decide, &child->child, &pool->policy,
+                         own);
+    }
+    return error;
+}
+
 static int open_supervisor(struct vv_pool *pool)
 {
     const struct vv_decide_options decide = decide_options(&pool->options);
     char name[48];
+    int error = vv_loop_init(&pool->supervisor, &decide,
+                             &vv_pool_supervisor_ops, pool, &pool->account);
 
+    if (error != VIVERO_OK) {
+        return error;
+    }
+    pool->policy =
+        (struct vv_policy){.restart = VIVERO_PERMANENT,
+                           .shutdown_ns = VIVERO_FOREVER,
+                           .start_timeout_ns = VIVERO_FOREVER,
+                           .backoff_ns = pool->options.backoff_ns,
+                           .backoff_max_ns = pool->options.backoff_max_ns};
+    for (uint32_t i = 0; i < pool->options.workers_max && error == VIVERO_OK;
+         i++) {
+        error = attach_child(pool, i);
+    }
     (void)snprintf(name, sizeof(name), "%.8s/keeper", pool->name);
-    return vv_supervisor_open(&pool->supervisor, name, &decide,
-                              &vv_pool_supervisor_ops, pool, &pool->account);
+    if (error == VIVERO_OK) {
+        error = vv_loop_start(&pool->supervisor, name);
+    }
+    if (error != VIVERO_OK) {
+        vv_loop_fini(&pool->supervisor);
+    }
+    return error;
 }
 
 static int new_pool(struct vv_pool **fresh)
@@ -367,7 +456,10 @@ void vv_pool_release(struct vv_pool *pool)
     if (atomic_fetch_sub_explicit(&pool->references, 1, memory_order_acq_rel) ==
         1) {
         if (pool->supervised) {
-            vv_supervisor_close(&pool->supervisor);
+            vv_loop_fini(&pool->supervisor);
+        }
+        if (pool->drains) {
+            vv_pool_fault_release();
         }
         close_parts(pool);
         vv_cond_fini(&pool->changed);
@@ -387,14 +479,34 @@ static int start_workers(struct vv_pool *pool)
     return error;
 }
 
+static int hold_drain(struct vv_pool *pool)
+{
+    int error = VIVERO_OK;
+
+    if (pool->options.fault == VIVERO_FAULT_DRAIN && vv_pool_may_drain()) {
+        error = vv_pool_fault_retain(pool->options.drain_ns);
+        pool->drains = error == VIVERO_OK;
+        if (error != VIVERO_OK) {
+            vv_pool_set(pool->handle, NULL);
+        }
+    }
+    return error;
+}
+
 /* A handle and a supervisor; undone on failure. */
 static int open_keeper(struct vv_pool *pool)
 {
     int error = take_handle(pool);
 
     if (error == VIVERO_OK) {
+        error = hold_drain(pool);
+    }
+    if (error == VIVERO_OK) {
         fill_spec(pool);
-        error = open_supervisor(pool);
+        error = vv_pool_make_spares(pool);
+        if (error == VIVERO_OK) {
+            error = open_supervisor(pool);
+        }
         pool->supervised = error == VIVERO_OK;
         if (error != VIVERO_OK) {
             vv_pool_set(pool->handle, NULL);
@@ -442,7 +554,10 @@ static int open_with(const struct vivero_pool_options *options,
     if (vv_forked()) {
         return VIVERO_E_FORKED;
     }
-    error = new_pool(&pool);
+    error = vv_worker_may_act(vv_here());
+    if (error == VIVERO_OK) {
+        error = new_pool(&pool);
+    }
     if (error != VIVERO_OK) {
         return error;
     }

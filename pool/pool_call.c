@@ -192,17 +192,18 @@ static int begin_wait(struct vv_sending *sending)
 {
     struct vivero_entity *worker = sending->visit.here->worker;
     struct vv_pool *pool = sending->visit.pool;
+    int error = VIVERO_OK;
 
-    if (worker == NULL ||
-        vv_wait_begin(vv_worker_waiter(worker),
-                      &(struct vv_wait){.crew = &pool->crew,
-                                        .index = sending->route.seat,
-                                        .reply = sending->message.reply})) {
-        return VIVERO_OK;
+    if (worker != NULL &&
+        !vv_wait_begin(vv_worker_waiter(worker),
+                       &(struct vv_wait){.crew = &pool->crew,
+                                         .index = sending->route.seat,
+                                         .reply = sending->message.reply})) {
+        error = VIVERO_E_DEADLOCK;
     }
-    return vv_pool_phase(pool) > VV_POOL_OPEN
+    return error == VIVERO_E_DEADLOCK && vv_pool_phase(pool) > VV_POOL_OPEN
                ? vv_pool_refusal(pool, sending->visit.here)
-               : VIVERO_E_DEADLOCK;
+               : error;
 }
 
 static int put_and_wait(struct vv_sending *sending, void *out)
@@ -243,6 +244,9 @@ static int queue_call(struct vv_sending *sending, void *out)
     error = put_and_wait(sending, out);
     if (worker != NULL) {
         vv_wait_end(vv_worker_waiter(worker));
+        if (vv_worker_may_act(sending->visit.here) != VIVERO_OK) {
+            error = VIVERO_E_FENCED; /* replaced while it waited */
+        }
     }
     return error;
 }

@@ -30,8 +30,9 @@ static bool wait_until_gone(struct vv_pool *pool, int64_t deadline_ns)
 
 static void stop_workers(struct vv_pool *pool)
 {
-    vv_supervisor_tell(&pool->supervisor, &pool->stop_notice, 0, VV_EVENT_STOP,
-                       NULL);
+    vv_loop_tell(&pool->supervisor, &pool->stop_notice, NULL, VV_EVENT_STOP,
+                 NULL);
+    vv_mutex_lock(&pool->lock);
     for (uint32_t i = 0; i < pool->options.workers_max; i++) {
         /* A worker that lingers after a resize is told by nobody else. */
         struct vivero_entity *worker = vv_pool_worker(pool, i);
@@ -40,26 +41,33 @@ static void stop_workers(struct vv_pool *pool)
             vv_worker_command(worker, VV_COMMAND_STOP);
         }
     }
+    vv_mutex_unlock(&pool->lock);
 }
 
 static void abandon(struct vv_pool *pool, uint32_t index)
 {
     struct vv_pool_child *child = &pool->children[index];
+    struct vivero_entity *worker;
+    bool abandoned;
 
     vv_pool_retain(pool);
     vv_worker_count_given_up(1);
-    if (!vv_worker_abandon(child->worker)) {
+    vv_mutex_lock(&pool->lock);
+    worker = vv_pool_worker(pool, index);
+    abandoned = vv_worker_abandon(worker);
+    vv_mutex_unlock(&pool->lock);
+    if (!abandoned) {
         /* It leaves by itself after all, and has said so or is about to. */
         vv_worker_count_given_up(-1);
         vv_pool_release(pool);
         return;
     }
     /* Whoever has but a future is not inside, and is told now. */
-    vv_worker_fence(child->worker);
+    vv_worker_fence(worker);
     vv_log(VIVERO_LOG_ERROR, "pool", pool->name, NULL, 0,
            "worker %u did not end in time and was abandoned", index + 1);
-    vv_supervisor_tell(&pool->supervisor, &child->notices[VV_NOTICE_SELF],
-                       index, VV_EVENT_FINISHED, NULL);
+    vv_loop_tell(&pool->supervisor, &child->notices[VV_NOTICE_SELF],
+                 &child->child, VV_EVENT_FINISHED, NULL);
 }
 
 /* Whether a thread runs the worker. Nothing is started any more, and one that
@@ -73,7 +81,7 @@ static bool has_carrier(struct vv_pool *pool, uint32_t index)
         vv_cond_wait(&pool->changed, &pool->lock);
     }
     has = pool->children[index].has_carrier &&
-          !vv_worker_lost_thread(pool->children[index].worker);
+          !vv_worker_lost_thread(vv_pool_worker(pool, index));
     vv_mutex_unlock(&pool->lock);
     return has;
 }
@@ -97,7 +105,7 @@ static int see_workers_off(struct vv_pool *pool)
 
 static void join_threads(struct vv_pool *pool)
 {
-    vv_supervisor_join(&pool->supervisor);
+    vv_loop_join(&pool->supervisor);
     for (uint32_t i = 0; i < pool->options.workers_max; i++) {
         struct vivero_entity *worker = vv_pool_worker(pool, i);
 
@@ -141,6 +149,8 @@ int vivero_pool_close(struct vivero_pool *handle)
     stop_workers(pool);
     error = see_workers_off(pool);
     join_threads(pool);
+    /* What a last failure kept for an incarnation that never came. */
+    (void)vv_pool_flush(pool, VIVERO_E_CLOSING, NULL, VV_SETTLED_DEAD);
     vv_pool_set(handle, NULL);
     vv_pool_leave(&visit);
     see_callers_off(pool);

@@ -16,9 +16,9 @@ int vivero_pool_cancel(struct vivero_pool *handle,
                        struct vivero_message message)
 {
     struct vv_pool_visit visit = vv_pool_enter(handle, "vivero_pool_cancel");
-    int error = VIVERO_E_FORKED;
+    int error = vv_pool_may_act(&visit);
 
-    if (!vv_forked()) {
+    if (error == VIVERO_OK) {
         error = vv_reply_cancel(message) ? VIVERO_OK : VIVERO_E_GONE;
     }
     if (error == VIVERO_OK) {
@@ -34,8 +34,13 @@ int vivero_pool_cancel_owner(struct vivero_pool *handle, const void *owner)
         vv_pool_enter(handle, "vivero_pool_cancel_owner");
     struct vv_crew *crew = &visit.pool->crew;
     uint32_t used = vv_crew_used(crew);
+    int error = vv_pool_may_act(&visit);
     uint32_t count = 0;
 
+    if (error != VIVERO_OK) {
+        vv_pool_leave(&visit);
+        return error;
+    }
     for (uint32_t i = 0; i < used && owner != NULL; i++) {
         count += vv_mailbox_cancel_owner(vv_crew_seat(crew, i)->mailbox, owner);
     }
@@ -48,11 +53,14 @@ int vivero_pool_cancel_all(struct vivero_pool *handle)
 {
     struct vv_pool_visit visit =
         vv_pool_enter(handle, "vivero_pool_cancel_all");
-    uint32_t count = vv_pool_flush(visit.pool, VIVERO_E_CANCELLED, NULL,
-                                   VV_SETTLED_CANCELLED);
+    int result = vv_pool_may_act(&visit);
 
+    if (result == VIVERO_OK) {
+        result = (int)vv_pool_flush(visit.pool, VIVERO_E_CANCELLED, NULL,
+                                    VV_SETTLED_CANCELLED);
+    }
     vv_pool_leave(&visit);
-    return (int)count;
+    return result;
 }
 
 /* ---- Rest --------------------------------------------------------------------------------- */
@@ -82,7 +90,10 @@ int vivero_pool_wait_idle(struct vivero_pool *handle, int64_t timeout_ns)
     int error;
 
     vv_pool_refuse_own_threads(&visit, "vivero_pool_wait_idle");
-    error = vv_forked() ? VIVERO_E_FORKED : wait_idle(&visit, timeout_ns);
+    error = vv_pool_may_act(&visit);
+    if (error == VIVERO_OK) {
+        error = wait_idle(&visit, timeout_ns);
+    }
     vv_pool_leave(&visit);
     return error;
 }
@@ -124,8 +135,7 @@ static uint32_t busy_workers(struct vv_pool *pool)
     for (uint32_t i = 0; i < used; i++) {
         struct vivero_worker_snapshot snapshot = {0};
 
-        vv_worker_snapshot(vv_worker_of(vv_crew_seat(&pool->crew, i)),
-                           &snapshot);
+        vv_pool_snapshot_worker(pool, i, &snapshot);
         busy += snapshot.operation != NULL;
     }
     return busy;
@@ -163,7 +173,10 @@ int vivero_pool_drain(struct vivero_pool *handle, int64_t timeout_ns,
     int error;
 
     vv_pool_refuse_own_threads(&visit, "vivero_pool_drain");
-    error = vv_forked() ? VIVERO_E_FORKED : drain(&visit, timeout_ns, &mine);
+    error = vv_pool_may_act(&visit);
+    if (error == VIVERO_OK) {
+        error = drain(&visit, timeout_ns, &mine);
+    }
     if (report != NULL) {
         *report = mine;
     }

@@ -85,8 +85,14 @@ static int put_part(struct vv_sending *sending)
     return error;
 }
 
+static bool has_hung(const struct vivero_exit *exit)
+{
+    return exit->kind == VIVERO_EXIT_HUNG_CPU ||
+           exit->kind == VIVERO_EXIT_HUNG_BLOCKED;
+}
+
 /* Wait for the parts; the first error among them. A part that is answered
- * CLOSING may still be running, abandoned: then the loop is left to it. */
+ * CLOSING, or that it hung, may still be running, abandoned: then the loop is left to it. */
 static int wait_for_parts(struct vv_pool *pool, struct vv_reply *const *parts,
                           uint32_t count, bool *abandoned)
 {
@@ -96,7 +102,8 @@ static int wait_for_parts(struct vv_pool *pool, struct vv_reply *const *parts,
         bool expired;
         int error = vv_reply_wait(parts[i], &pool->crew.spin, NULL, &expired);
 
-        *abandoned = *abandoned || error == VIVERO_E_CLOSING;
+        *abandoned = *abandoned || error == VIVERO_E_CLOSING ||
+                     (error == VIVERO_E_DOWN && has_hung(vivero_last_exit()));
         first = first == VIVERO_OK ? error : first;
     }
     return first;

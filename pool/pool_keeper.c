@@ -19,13 +19,27 @@
 
 #include <stdio.h>
 
+static uint32_t index_of(const struct vv_pool *pool,
+                         const struct vv_child *child)
+{
+    return (uint32_t)((const struct vv_pool_child *)child - pool->children);
+}
+
+static void tell(struct vv_pool *pool, uint32_t index,
+                 enum vv_pool_notice notice, enum vv_event_kind event,
+                 const struct vivero_exit *exit)
+{
+    struct vv_pool_child *child = &pool->children[index];
+
+    vv_loop_tell(&pool->supervisor, &child->notices[notice], &child->child,
+                 event, exit);
+}
+
 static void tell_self(struct vv_pool *pool, uint32_t index,
                       enum vv_event_kind event)
 {
     pool->children[index].spoken_for = true;
-    vv_supervisor_tell(&pool->supervisor,
-                       &pool->children[index].notices[VV_NOTICE_SELF], index,
-                       event, NULL);
+    tell(pool, index, VV_NOTICE_SELF, event, NULL);
 }
 
 static void set_carrier(struct vv_pool *pool, uint32_t index, bool has)
@@ -45,21 +59,20 @@ void vv_pool_news(struct vivero_entity *worker, enum vv_worker_news news,
         enum vv_pool_notice notice;
     } news_to_tell[] = {
         [VV_NEWS_STARTED] = {VV_EVENT_STARTED, VV_NOTICE_UP},
-        [VV_NEWS_START_FAILED] = {VV_EVENT_START_FAILED, VV_NOTICE_FAIL},
+        [VV_NEWS_START_FAILED] = {VV_EVENT_EXITED, VV_NOTICE_FAIL},
         [VV_NEWS_FAILED] = {VV_EVENT_EXITED, VV_NOTICE_FAIL},
         [VV_NEWS_FINISHED] = {VV_EVENT_FINISHED, VV_NOTICE_END}};
     struct vv_pool *pool = owner;
     uint32_t index = vv_worker_index(worker);
 
     if (news == VV_NEWS_LEFT_LATE) {
+        vv_pool_zombie_left(pool, worker);
         vv_worker_count_given_up(-1);
         vv_pool_release(pool);
         return;
     }
-    vv_supervisor_tell(
-        &pool->supervisor,
-        &pool->children[index].notices[news_to_tell[news].notice], index,
-        news_to_tell[news].event, exit);
+    tell(pool, index, news_to_tell[news].notice, news_to_tell[news].event,
+         exit);
 }
 
 /* ---- Starting and stopping --------------------------------------------------------------- */
@@ -78,7 +91,7 @@ static void start_thread(struct vv_pool *pool, uint32_t index)
     int error;
 
     set_carrier(pool, index, true);
-    error = vv_worker_start_thread(child->worker);
+    error = vv_worker_start_thread(vv_pool_worker(pool, index));
     if (error != VIVERO_OK) {
         vv_mutex_lock(&pool->lock);
         child->has_carrier = false;
@@ -99,21 +112,19 @@ static bool will_obey(struct vv_pool *pool, uint32_t index)
 
     vv_mutex_lock(&pool->lock);
     child->open_to_threads = false;
-    child->has_carrier =
-        child->has_carrier && !vv_worker_lost_thread(child->worker);
+    child->has_carrier = child->has_carrier &&
+                         !vv_worker_lost_thread(vv_pool_worker(pool, index));
     will = child->has_carrier;
     vv_mutex_unlock(&pool->lock);
     return will;
 }
 
-static void start(void *ctx, uint32_t index)
+static void start(struct vv_pool *pool, uint32_t index)
 {
-    struct vv_pool *pool = ctx;
-
     if (will_obey(pool, index)) {
         vv_log(VIVERO_LOG_INFO, "pool", pool->name, NULL, 0,
                "worker %u starts anew", index + 1);
-        vv_worker_command(pool->children[index].worker, VV_COMMAND_START);
+        vv_worker_command(vv_pool_worker(pool, index), VV_COMMAND_START);
     } else if (pool->options.own_threads) {
         offer_to_threads(pool, index);
     } else {
@@ -121,9 +132,8 @@ static void start(void *ctx, uint32_t index)
     }
 }
 
-static void stop(void *ctx, uint32_t index)
+static void stop(struct vv_pool *pool, uint32_t index)
 {
-    struct vv_pool *pool = ctx;
     struct vv_pool_child *child = &pool->children[index];
 
     if (child->spoken_for) {
@@ -132,22 +142,21 @@ static void stop(void *ctx, uint32_t index)
     if (!will_obey(pool, index)) {
         tell_self(pool, index, VV_EVENT_FINISHED);
     } else {
-        vv_worker_command(child->worker, VV_COMMAND_STOP);
+        vv_worker_command(vv_pool_worker(pool, index), VV_COMMAND_STOP);
     }
 }
 
-static void refused(void *ctx, uint32_t index, bool starved,
-                    const struct vivero_exit *exit)
+static void refused(struct vv_pool *pool, uint32_t index,
+                    const struct vv_notice *cause)
 {
-    struct vv_pool *pool = ctx;
     struct vv_pool_child *child = &pool->children[index];
 
     vv_mutex_lock(&pool->lock);
-    if (starved) {
+    if (cause->event == VV_EVENT_STARVED) {
         child->post = VV_POST_NONE; /* and start_thread() left the error */
     } else {
         child->post = VV_POST_REFUSED;
-        child->error = exit->code < 0 ? exit->code : VIVERO_E_DOWN;
+        child->error = cause->exit.code < 0 ? cause->exit.code : VIVERO_E_DOWN;
     }
     vv_cond_broadcast(&pool->changed);
     vv_mutex_unlock(&pool->lock);
@@ -198,6 +207,7 @@ static void finished(struct vv_pool *pool, uint32_t index)
     if (open) {
         close_seat(pool, index);
     }
+    vv_worker_forget(vv_pool_worker(pool, index));
     vv_mutex_lock(&pool->lock);
     child->post = VV_POST_NONE;
     child->has_carrier = false;
@@ -234,11 +244,12 @@ static void stop_heard(struct vv_pool *pool)
     vv_mutex_unlock(&pool->lock);
 }
 
-static void noticed(void *ctx, uint32_t index, enum vv_event_kind event)
+static void noticed(void *ctx, const struct vv_notice *notice)
 {
     struct vv_pool *pool = ctx;
+    uint32_t index = notice->child != NULL ? index_of(pool, notice->child) : 0;
 
-    switch (event) {
+    switch (notice->event) {
     case VV_EVENT_STARTED:
         started(pool, index);
         break;
@@ -256,18 +267,20 @@ static void noticed(void *ctx, uint32_t index, enum vv_event_kind event)
     case VV_EVENT_STOP:
         stop_heard(pool);
         break;
-    case VV_EVENT_START_FAILED:
+    case VV_EVENT_OPEN:
+    case VV_EVENT_IGNORED:
     case VV_EVENT_EXITED:
+    case VV_EVENT_TURN:
+    case VV_EVENT_EXHAUSTED:
     case VV_EVENT_TICK:
     case VV_EVENT_COUNT:
         break;
     }
 }
 
-static void gave_up(void *ctx, uint32_t index, const struct vivero_exit *exit)
+static void gave_up(struct vv_pool *pool, uint32_t index,
+                    const struct vivero_exit *exit)
 {
-    struct vv_pool *pool = ctx;
-
     pool->gave_up = vv_pool_phase(pool) < VV_POOL_CLOSING;
     pool->down_exit = *exit;
     pool->down_exit.kind = VIVERO_EXIT_RESTART_LIMIT;
@@ -277,6 +290,42 @@ static void gave_up(void *ctx, uint32_t index, const struct vivero_exit *exit)
     (void)vv_pool_flush(pool, VIVERO_E_DOWN, &pool->down_exit, VV_SETTLED_DEAD);
     vv_log(VIVERO_LOG_ERROR, "pool", pool->name, NULL, 0,
            "worker %u failed once too often, the pool goes down", index + 1);
+}
+
+static void perform(void *ctx, const struct vv_action *action,
+                    const struct vv_notice *cause)
+{
+    struct vv_pool *pool = ctx;
+    uint32_t index = action->child != NULL ? index_of(pool, action->child) : 0;
+
+    switch (action->kind) {
+    case VV_ACTION_START:
+        start(pool, index);
+        break;
+    case VV_ACTION_STOP:
+        stop(pool, index);
+        break;
+    case VV_ACTION_REFUSE:
+        refused(pool, index, cause);
+        break;
+    case VV_ACTION_GIVE_UP:
+        gave_up(pool, index, &pool->children[index].failure);
+        break;
+    case VV_ACTION_REPORT_ENDED:
+    case VV_ACTION_REPORT_START_ERROR:
+        pool->children[index].failure = cause->exit;
+        break;
+    case VV_ACTION_REPORT_SHUTDOWN_ERROR:
+    case VV_ACTION_QUARANTINE:
+    case VV_ACTION_AUTO_SHUTDOWN:
+    case VV_ACTION_KILL:
+    case VV_ACTION_LATER:
+    case VV_ACTION_DROP:
+    case VV_ACTION_UP:
+    case VV_ACTION_DOWN:
+    case VV_ACTION_COUNT:
+        break;
+    }
 }
 
 static void down(void *ctx)
@@ -300,9 +349,7 @@ static void down(void *ctx)
     vv_crew_poke_quiet(&pool->crew);
 }
 
-const struct vv_supervisor_ops vv_pool_supervisor_ops = {.start = start,
-                                                         .stop = stop,
-                                                         .refused = refused,
-                                                         .noticed = noticed,
-                                                         .gave_up = gave_up,
-                                                         .down = down};
+const struct vv_loop_ops vv_pool_supervisor_ops = {.perform = perform,
+                                                   .noticed = noticed,
+                                                   .down = down,
+                                                   .watch = vv_pool_watch};

@@ -6,6 +6,8 @@
 #include "base/check.h"
 #include "base/options.h"
 #include "os/cpu.h"
+#include "os/fault.h"
+#include "os/probe.h"
 #include "pool/pool_private.h"
 
 #include <stdio.h>
@@ -21,8 +23,14 @@
 #define BACKOFF_MAX_DEFAULT VIVERO_SECONDS(1)
 #define SPIN_DEFAULT VIVERO_MICROSECONDS(50)
 #define SHUTDOWN_DEFAULT VIVERO_SECONDS(5)
+#define HANG_REPORT_DEFAULT VIVERO_SECONDS(10)
+#define DEADLINE_MIN VIVERO_MILLISECONDS(10)
+#define DRAIN_DEFAULT VIVERO_SECONDS(5)
+#define ABANDONED_DEFAULT 4u
+#define ABANDONED_MAX 1024u
+#define RETRIES_MAX 3u
 
-VV_NO_TAIL_PADDING(struct vivero_pool_options, seed);
+VV_NO_TAIL_PADDING(struct vivero_pool_options, reserved);
 
 void vivero_pool_options_init(struct vivero_pool_options *options)
 {
@@ -136,6 +144,49 @@ static bool fill_threads(struct vivero_pool_options *options)
            (options->cpus == NULL) == (options->cpu_count == 0);
 }
 
+static bool fill_hangs(struct vivero_pool_options *options)
+{
+    set_default_u32(&options->abandoned_max, ABANDONED_DEFAULT);
+    return set_default_time(&options->hang_report_ns, HANG_REPORT_DEFAULT,
+                            true) &&
+           set_default_time(&options->drain_ns, DRAIN_DEFAULT, false) &&
+           (options->deadline_ns == 0 ||
+            options->deadline_ns >= DEADLINE_MIN) &&
+           (options->deadline_ns > 0 ||
+            options->on_hang == VIVERO_HANG_REPORT) &&
+           (unsigned)options->on_hang <= VIVERO_HANG_ABORT &&
+           options->abandoned_max <= ABANDONED_MAX;
+}
+
+static bool fill_failures(const struct vivero_pool_options *options)
+{
+    return (unsigned)options->state <= VIVERO_STATE_COMMIT &&
+           (unsigned)options->mailbox <= VIVERO_MAILBOX_FLUSH &&
+           (unsigned)options->fault <= VIVERO_FAULT_UNSAFE_CONTAIN &&
+           (unsigned)options->isolation <= VIVERO_ISOLATION_PROCESS &&
+           options->retries <= RETRIES_MAX &&
+           (options->retries == 0 || options->idempotent) &&
+           !options->reserved[0] && !options->reserved[1] &&
+           !options->reserved[2];
+}
+
+/* What is possible in principle, but not here. */
+static int check_support(const struct vivero_pool_options *options)
+{
+    if (options->isolation != VIVERO_ISOLATION_THREAD ||
+        options->fault == VIVERO_FAULT_UNSAFE_CONTAIN) {
+        return VIVERO_E_UNSUPPORTED;
+    }
+    if (options->fault == VIVERO_FAULT_DRAIN && !vv_fault_is_installed()) {
+        return VIVERO_E_DENIED;
+    }
+    if (options->nudge_signal != 0 &&
+        !vv_signal_interrupts(options->nudge_signal)) {
+        return VIVERO_E_DENIED;
+    }
+    return VIVERO_OK;
+}
+
 int vv_pool_fill_options(struct vv_pool *pool,
                          const struct vivero_pool_options *options,
                          const size_t *payload_size)
@@ -150,8 +201,13 @@ int vv_pool_fill_options(struct vv_pool *pool,
         mine->payload_size = *payload_size;
     }
     if (!fill_sizes(mine) || !fill_policies(mine) || !fill_times(mine) ||
-        !fill_restarts(mine) || !fill_threads(mine)) {
+        !fill_restarts(mine) || !fill_threads(mine) || !fill_hangs(mine) ||
+        !fill_failures(mine)) {
         return VIVERO_E_INVALID;
+    }
+    error = check_support(mine);
+    if (error != VIVERO_OK) {
+        return error;
     }
     (void)snprintf(pool->name, sizeof(pool->name), "%s",
                    mine->name != NULL ? mine->name : "pool");

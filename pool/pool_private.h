@@ -8,7 +8,8 @@
 #include "mailbox/crew.h"
 #include "mailbox/here.h"
 #include "os/mutex.h"
-#include "supervisor/supervisor.h"
+#include "supervisor/loop.h"
+#include "worker/watchdog.h"
 #include "worker/worker.h"
 
 #include <stdatomic.h>
@@ -42,7 +43,9 @@ enum vv_post {
 
 /* What the pool knows of each worker. Guarded by the pool's lock. */
 struct vv_pool_child {
-    struct vivero_entity *worker; /* made once, kept until the end */
+    struct vv_child child;     /* the supervisor's view of it; first */
+    struct vv_budget budget;   /* restarts_per_worker: its own */
+    struct vv_watched watched; /* supervisor only */
     struct vv_notice notices[VV_NOTICE_COUNT];
     enum vv_post post;
     bool open_to_threads; /* own_threads: it waits for a thread to run it */
@@ -50,6 +53,7 @@ struct vv_pool_child {
     bool spoken_for; /* VV_NOTICE_SELF is under way; supervisor only */
     bool asked;      /* VV_NOTICE_OWNER is under way */
     int error;       /* of its refused start */
+    struct vivero_exit failure; /* the latest; supervisor only */
 };
 
 struct vv_pool {
@@ -59,10 +63,14 @@ struct vv_pool {
     char name[32];
     struct vv_account account;
     struct vv_worker_spec spec;
+    struct vv_watch watch;
+    struct vv_dead_hook dead_hook;
     struct vv_pool_child *children; /* workers_max */
     struct vv_crew crew;
-    struct vv_supervisor supervisor;
-    bool supervised; /* it was opened */
+    struct vv_policy policy; /* of all children */
+    struct vv_loop supervisor;
+    bool supervised; /* it was started */
+    bool drains;     /* it holds the draining thread */
     /* atomic */
     _Atomic uint32_t phase;
     _Atomic uint32_t references; /* the handle's, and of abandoned threads */
@@ -70,6 +78,9 @@ struct vv_pool {
     _Atomic uint64_t dropped_newest;
     _Atomic uint64_t boxed;
     _Atomic uint64_t random_picks;
+    _Atomic uint32_t abandoned; /* replaced, and not back yet */
+    /* supervisor only */
+    struct vv_ticker ticker;
     /* guarded by lock */
     struct vv_mutex lock;
     struct vv_cond changed;
@@ -80,6 +91,8 @@ struct vv_pool {
     struct vivero_exit down_exit; /* written once, before phase DOWN */
     struct vivero_exit last_failure;
     struct vv_notice stop_notice;
+    struct vivero_entity **spares; /* room for abandoned_max */
+    uint32_t spare_count;
 };
 
 /* The pool behind a handle the calling thread means to use, and a mark that it
@@ -147,7 +160,8 @@ int vv_pool_route(struct vv_pool *pool, struct vv_here *here,
                   const struct vivero_send *send, struct vv_route *route);
 
 /* The worker of a seat that has been shown to others: a resize may be making
- * more of them. NULL: there is none. */
+ * more of them. NULL: there is none. Seats change hands when a worker is fenced:
+ * whoever is not the supervisor holds the pool's lock while it uses it. */
 static inline struct vivero_entity *vv_pool_worker(const struct vv_pool *pool,
                                                    uint32_t index)
 {
@@ -163,8 +177,39 @@ uint32_t vv_pool_staff(struct vv_pool *pool);
  * how many are up from the front. Errors: as vivero_pool_resize. */
 int vv_pool_add_workers(struct vv_pool *pool, uint32_t first, uint32_t end,
                         uint32_t *up);
-extern const struct vv_supervisor_ops vv_pool_supervisor_ops;
+extern const struct vv_loop_ops vv_pool_supervisor_ops;
 vv_worker_news_fn vv_pool_news;
+
+/* ---- pool_watch.c: hangs ---- */
+
+/* Make the spare workers that replace hung ones. NO_MEMORY. */
+int vv_pool_make_spares(struct vv_pool *pool);
+void vv_pool_free_spares(struct vv_pool *pool);
+void vv_pool_fill_watch(struct vv_pool *pool);
+/* vv_loop_ops.watch. */
+int64_t vv_pool_watch(void *ctx, int64_t now_ns);
+/* A replaced worker's thread is gone. */
+void vv_pool_zombie_left(struct vv_pool *pool, struct vivero_entity *worker);
+
+/* ---- pool_fault.c: memory errors ---- */
+
+/* Whether VIVERO_FAULT_DRAIN does anything in this process. */
+bool vv_pool_may_drain(void);
+/* Have a thread that drains. Errors: LIMIT, NO_MEMORY. */
+int vv_pool_fault_retain(int64_t drain_ns);
+void vv_pool_fault_release(void);
+/* Call fn for each pool that is open. */
+void vv_pool_each_open(void (*fn)(struct vv_pool *pool, void *ctx), void *ctx);
+
+/* ---- pool_dead.c: dead letters ---- */
+
+void vv_pool_fill_dead(struct vv_pool *pool);
+
+/* FORKED in a forked child, FENCED in a handler that was replaced. */
+int vv_pool_may_act(const struct vv_pool_visit *visit);
+/* A snapshot of one worker; zero when there is none. */
+void vv_pool_snapshot_worker(struct vv_pool *pool, uint32_t index,
+                             struct vivero_worker_snapshot *snapshot);
 
 /* Fill in pool->options and its name. payload_size NULL: as options says. */
 int vv_pool_fill_options(struct vv_pool *pool,

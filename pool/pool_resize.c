@@ -22,6 +22,7 @@
 
 static int make_worker(struct vv_pool *pool, uint32_t index)
 {
+    struct vivero_entity *worker;
     struct vv_seat *seat;
     int error;
 
@@ -32,7 +33,8 @@ static int make_worker(struct vv_pool *pool, uint32_t index)
     if (error != VIVERO_OK) {
         return error;
     }
-    error = vv_worker_new(&pool->spec, seat, &pool->children[index].worker);
+    seat->mailbox->dead = pool->spec.dead != NULL ? &pool->dead_hook : NULL;
+    error = vv_worker_new(&pool->spec, seat, &worker);
     if (error != VIVERO_OK) {
         vv_crew_free_seat(&pool->crew, seat);
         return error;
@@ -52,8 +54,8 @@ static void ask(struct vv_pool *pool, uint32_t index, enum vv_event_kind event)
     }
     if (!pool->gone) {
         child->asked = true;
-        vv_supervisor_tell(&pool->supervisor, &child->notices[VV_NOTICE_OWNER],
-                           index, event, NULL);
+        vv_loop_tell(&pool->supervisor, &child->notices[VV_NOTICE_OWNER],
+                     &child->child, event, NULL);
     }
     vv_mutex_unlock(&pool->lock);
 }
@@ -65,7 +67,8 @@ static bool call_back(struct vv_pool *pool, uint32_t index)
     bool stays;
 
     vv_mutex_lock(&pool->lock);
-    stays = child->post == VV_POST_UP && vv_worker_stay(child->worker);
+    stays = child->post == VV_POST_UP &&
+            vv_worker_stay(vv_pool_worker(pool, index));
     while (!stays && child->post != VV_POST_NONE && !pool->gone) {
         vv_cond_wait(&pool->changed, &pool->lock);
     }
@@ -137,8 +140,8 @@ static void dismiss(struct vv_pool *pool, uint32_t index)
     bool has_carrier;
 
     vv_mailbox_close(vv_crew_seat(&pool->crew, index)->mailbox);
-    vv_worker_retire(child->worker);
     vv_mutex_lock(&pool->lock);
+    vv_worker_retire(vv_pool_worker(pool, index));
     has_carrier = child->has_carrier || child->post == VV_POST_NONE;
     vv_mutex_unlock(&pool->lock);
     if (!has_carrier) {
@@ -277,8 +280,9 @@ static int resize(const struct vv_pool_visit *visit, uint32_t workers)
     if (workers == 0 || workers > pool->options.workers_max) {
         return VIVERO_E_INVALID;
     }
-    if (vv_forked()) {
-        return VIVERO_E_FORKED;
+    error = vv_pool_may_act(visit);
+    if (error != VIVERO_OK) {
+        return error;
     }
     begin_resize(pool);
     error = vv_pool_phase(pool) == VV_POOL_OPEN
@@ -302,7 +306,8 @@ int vivero_pool_resize(struct vivero_pool *handle, uint32_t workers)
 /* ---- Threads the program brings ------------------------------------------------------------ */
 
 /* The first worker that waits for a thread, now ours; NULL: none does. */
-static struct vv_pool_child *take_place(struct vv_pool *pool)
+static struct vv_pool_child *take_place(struct vv_pool *pool,
+                                        struct vivero_entity **worker)
 {
     struct vv_pool_child *place = NULL;
 
@@ -310,7 +315,8 @@ static struct vv_pool_child *take_place(struct vv_pool *pool)
     for (uint32_t i = 0; i < pool->options.workers_max && place == NULL; i++) {
         if (pool->children[i].open_to_threads) {
             place = &pool->children[i];
-            vv_worker_renew(place->worker);
+            *worker = vv_pool_worker(pool, i);
+            vv_worker_renew(*worker);
             place->open_to_threads = false;
             place->has_carrier = true;
         }
@@ -343,18 +349,19 @@ static int run_here(const struct vv_pool_visit *visit)
 {
     struct vv_pool *pool = visit->pool;
     struct vv_pool_child *place;
-    int error;
+    struct vivero_entity *worker;
+    int error = vv_pool_may_act(visit);
 
     if (!pool->options.own_threads) {
         return VIVERO_E_UNSUPPORTED;
     }
-    if (vv_forked()) {
-        return VIVERO_E_FORKED;
+    if (error != VIVERO_OK) {
+        return error;
     }
     if (vv_pool_phase(pool) > VV_POOL_DRAINING) {
         return vv_pool_refusal(pool, visit->here);
     }
-    place = take_place(pool);
+    place = take_place(pool, &worker);
     if (place == NULL) {
         return VIVERO_E_LIMIT;
     }
@@ -363,8 +370,8 @@ static int run_here(const struct vv_pool_visit *visit)
     vv_pool_retain(pool);
     vv_pool_leave(visit);
     pthread_cleanup_push(release_pool, pool);
-    vv_worker_carry(place->worker);
-    error = reason_to_return(visit, place);
+    error = vv_worker_carry(worker) ? reason_to_return(visit, place)
+                                    : VIVERO_E_FENCED;
     pthread_cleanup_pop(1);
     return error;
 }

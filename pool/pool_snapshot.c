@@ -29,16 +29,30 @@ struct picture {
 
 /* ---- Workers ------------------------------------------------------------------------- */
 
+void vv_pool_snapshot_worker(struct vv_pool *pool, uint32_t index,
+                             struct vivero_worker_snapshot *snapshot)
+{
+    struct vivero_entity *worker;
+
+    vv_mutex_lock(&pool->lock);
+    worker = vv_pool_worker(pool, index);
+    if (worker != NULL) {
+        vv_worker_snapshot(worker, snapshot);
+    }
+    vv_mutex_unlock(&pool->lock);
+}
+
 /* A worker that has nothing to do may still be looking for work; it will be idle
  * in a moment. */
-static struct vv_seat *borrow_unless_busy(struct vv_crew *crew, uint32_t index)
+static struct vv_seat *borrow_unless_busy(struct vv_pool *pool, uint32_t index)
 {
+    struct vv_crew *crew = &pool->crew;
     struct vv_seat *seat = vv_crew_borrow(crew, index);
 
     for (int looks = 0; looks < LOOKS_MAX && seat == NULL; looks++) {
         struct vivero_worker_snapshot worker = {0};
 
-        vv_worker_snapshot(vv_worker_of(vv_crew_seat(crew, index)), &worker);
+        vv_pool_snapshot_worker(pool, index, &worker);
         if (worker.state != VIVERO_WORKER_IDLE) {
             return NULL;
         }
@@ -48,17 +62,16 @@ static struct vv_seat *borrow_unless_busy(struct vv_crew *crew, uint32_t index)
     return seat;
 }
 
-static const char *print_payload(const struct vv_pool *pool, uint32_t index,
+static const char *print_payload(struct vv_pool *pool, uint32_t index,
                                  char *text)
 {
-    struct vv_crew *crew = (struct vv_crew *)(uintptr_t)&pool->crew;
     struct vv_seat *seat;
     FILE *out;
 
     if (pool->options.print_payload == NULL) {
         return NULL;
     }
-    seat = borrow_unless_busy(crew, index);
+    seat = borrow_unless_busy(pool, index);
     if (seat == NULL) {
         return NULL;
     }
@@ -79,7 +92,7 @@ static void picture_worker(struct vv_pool *pool, uint32_t index,
     const struct vv_seat *seat = vv_crew_seat(&pool->crew, index);
     struct vv_mailbox *mailbox = seat->mailbox;
 
-    vv_worker_snapshot(vv_worker_of(seat), worker);
+    vv_pool_snapshot_worker(pool, index, worker);
     worker->queued = vv_mailbox_queued(mailbox);
     worker->oldest_age_ns =
         worker->queued > 0 ? vv_mailbox_oldest_age(mailbox) : 0;
@@ -108,6 +121,9 @@ static void picture_totals(struct vv_pool *pool,
     snapshot->rejected = number(&pool->rejected);
     snapshot->boxed = number(&pool->boxed);
     snapshot->wake_ups = number(&crew->wake_ups);
+    /* relaxed: a statistic. */
+    snapshot->abandoned =
+        atomic_load_explicit(&pool->abandoned, memory_order_relaxed);
     vv_account_stats(&pool->account, &snapshot->memory);
 }
 
@@ -155,11 +171,12 @@ int vivero_pool_snapshot(struct vivero_pool *handle,
                          const struct vivero_pool_snapshot **snapshot)
 {
     struct vv_pool_visit visit = vv_pool_enter(handle, "vivero_pool_snapshot");
+    int error = vv_pool_may_act(&visit);
     struct picture *picture;
 
-    if (vv_forked()) {
+    if (error != VIVERO_OK) {
         vv_pool_leave(&visit);
-        return VIVERO_E_FORKED;
+        return error;
     }
     picture = new_picture(visit.pool);
 

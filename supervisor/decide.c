@@ -1,406 +1,377 @@
 /* SPDX-License-Identifier: MIT */
 /* decide: what a supervisor should do, as a pure function.
  *
- * Model.   Children in phases, one budget for all or one each:
+ * Model.   Children in start order, each in a phase:
  *
- *            STOPPED --ADD--> STARTING --STARTED--> RUNNING
- *               ^                | ^                   |
- *               |   START_FAILED | | TICK, due         | EXITED
- *               |  STARVED       v |                   v
- *               |             WAITING <---- backoff? --+--> STARTING
- *               |                |                     |
- *               +-- FINISHED ----+-- STOPPING <--REMOVE, STOP, budget spent
+ *            STOPPED --ADD, OPEN--> STARTING --STARTED--> RUNNING
+ *             ^   ^                  |  ^                 |    |
+ *             |   '--EXITED, asked---'  |          EXITED |    | EXITED,
+ *             |                  EXITED |                 |    | others busy
+ *             |            (not asked)  v                 v    v
+ *             |                       WAITING <--restart?-+-- FALLEN
+ *             |                          |
+ *             '--EXITED-- STOPPING <--REMOVE, STOP, a group's restart
  *
- *          Strategy: one for one. A group strategy would change what EXITED
- *          does and nothing else.
- * Rules.   Every attempt to start again costs one unit of the budget; a first
- *          start that fails is not tried again and costs nothing; a start that
- *          the system refused (no thread) waits and costs nothing.
- *          Giving up: the child that failed stays stopped, the others are
- *          stopped in reverse order, then DOWN.
+ *          Only one of children that are started and stopped one after another
+ *          is STARTING or STOPPING at any time. What concerns many of them is a
+ *          round (decide_group.c): a cursor walks over the children, to the next
+ *          one when the last has answered.
+ * Budget.  Each attempt to start a child again, and so each restart of a group,
+ *          costs one unit: of the child's own budget if it has one, of all
+ *          children's otherwise. A start that was asked for costs nothing and
+ *          is not tried again. A start that the system refused (STARVED) waits
+ *          and costs nothing. A child that can not be replaced (EXHAUSTED)
+ *          is like a budget that is spent.
+ * Turns.   What has to wait while the supervisor is busy, and an attempt that
+ *          follows a failed one, is put off by LATER: the caller answers by TURN
+ *          after all that was queued before. A TURN that has lost its meaning
+ *          is ignored.
+ * Time.    A child waits for one instant at most: the end of its start, of its
+ *          stop, of its delay. All of them are in one heap.
  * Invariants.
- *   I1 START is only asked for a child in STARTING, STOP only in STOPPING.
- *   I2 A child that fails while it is being stopped is told again: what should
- *      have obeyed may be gone.
- *   I3 Every START is answered by STARTED, START_FAILED, STARVED, EXITED or
- *      FINISHED, every STOP by EXITED or FINISHED.
- *   I4 After stopping began nothing is started. DOWN comes once. */
-#include "supervisor/decide.h"
-
-#include <vivero/error.h>
+ *   I1 START is only asked for a child in STARTING, STOP and KILL only in
+ *      STOPPING; KILL also in STARTING, when the start takes too long.
+ *   I2 In a crew a child that fails while it is being stopped is told again:
+ *      what should have obeyed may be gone.
+ *   I3 Every START is answered by STARTED, IGNORED, STARVED, EXITED or FINISHED,
+ *      every STOP and KILL by EXITED or FINISHED.
+ *   I4 After LEAVING began nothing is started. DOWN comes once.
+ *   I5 An event touches the child it is about; all others only when all are
+ *      stopped or a group restarts. So its cost does not depend on how many
+ *      children there are, but for the heap's logarithm.
+ * Rejected. An array of actions: its bound is the number of children, which
+ *          grows while nothing may be allocated. Actions are bits in the child,
+ *          each at most once in an event. */
 #include <vivero/time.h>
 
 #include "base/check.h"
-#include "base/hash.h"
+#include "supervisor/decide_private.h"
 
 #include <string.h>
 
-/* A start that the system refused is tried again after so long, doubling. */
-#define STARVED_BASE_NS VIVERO_MILLISECONDS(10)
-#define STARVED_MAX_NS VIVERO_SECONDS(1)
-
-/* ---- Budget and backoff ---------------------------------------------------- */
-
-bool vv_budget_spend(struct vv_budget *budget, int64_t now_ns)
-{
-    int64_t oldest_that_counts = now_ns - budget->period_ns;
-
-    if (budget->intensity == VV_INTENSITY_UNLIMITED) {
-        return true;
-    }
-    if (budget->intensity == 0) {
-        return false;
-    }
-    if (budget->count == budget->intensity) {
-        if (budget->times[budget->next] >= oldest_that_counts) {
-            return false;
-        }
-    } else {
-        budget->count++;
-    }
-    budget->times[budget->next] = now_ns;
-    budget->next = (budget->next + 1) % budget->intensity;
-    return true;
-}
-
-int64_t vv_backoff_delay(int64_t base_ns, int64_t max_ns, uint32_t in_a_row,
-                         uint64_t *random)
-{
-    int64_t delay = base_ns;
-
-    if (base_ns <= 0 || in_a_row == 0) {
-        return 0;
-    }
-    while (--in_a_row > 0 && delay < max_ns) {
-        delay = delay > max_ns / 2 ? max_ns : delay * 2;
-    }
-    if (delay > max_ns) {
-        delay = max_ns;
-    }
-    return delay -
-           (int64_t)(vv_random_next(random) % ((uint64_t)delay / 4 + 1));
-}
-
-/* ---- Life --------------------------------------------------------------------- */
-
-static uint32_t budget_count(const struct vv_decide_options *options)
-{
-    return options->budget_per_child ? options->children_max : 1;
-}
-
-static size_t times_size(const struct vv_decide_options *options)
-{
-    if (options->intensity == VV_INTENSITY_UNLIMITED ||
-        options->intensity == 0) {
-        return 0;
-    }
-    return (size_t)budget_count(options) * options->intensity * sizeof(int64_t);
-}
-
-static struct vv_budget make_budget(const struct vv_decide *decide,
-                                    uint32_t index)
-{
-    struct vv_budget budget = {NULL, decide->options.intensity, 0, 0,
-                               decide->options.period_ns};
-
-    if (decide->times != NULL) {
-        budget.times = decide->times + (size_t)index * budget.intensity;
-    }
-    return budget;
-}
+/* ---- Life ------------------------------------------------------------------- */
 
 int vv_decide_init(struct vv_decide *decide,
                    const struct vv_decide_options *options,
                    struct vv_account *account)
 {
-    size_t size = times_size(options);
-
     memset(decide, 0, sizeof(*decide));
     decide->options = *options;
     decide->account = account;
     decide->random = options->seed;
-    decide->children =
-        vv_allocate(account, options->children_max * sizeof(struct vv_child),
-                    _Alignof(max_align_t));
-    if (decide->children == NULL) {
-        return VIVERO_E_NO_MEMORY;
-    }
-    if (size > 0) {
-        decide->times = vv_allocate(account, size, _Alignof(max_align_t));
-        if (decide->times == NULL) {
-            vv_decide_fini(decide);
-            return VIVERO_E_NO_MEMORY;
-        }
-    }
-    decide->shared = make_budget(decide, 0);
-    for (uint32_t i = 0; options->budget_per_child && i < options->children_max;
-         i++) {
-        decide->children[i].own = make_budget(decide, i);
-    }
-    return VIVERO_OK;
+    return vv_budget_init(&decide->shared, options->intensity,
+                          options->period_ns, account);
 }
 
 void vv_decide_fini(struct vv_decide *decide)
 {
-    vv_release(decide->account, decide->times, times_size(&decide->options),
-               _Alignof(max_align_t));
-    vv_release(decide->account, decide->children,
-               decide->options.children_max * sizeof(struct vv_child),
-               _Alignof(max_align_t));
-    decide->times = NULL;
-    decide->children = NULL;
+    vv_budget_fini(&decide->shared, decide->account);
 }
 
-/* ---- Deciding -------------------------------------------------------------------- */
-
-struct step {
-    struct vv_decide *decide;
-    struct vv_action *actions;
-    uint32_t count;
-    int64_t now_ns;
-};
-
-static void act(struct step *step, enum vv_action_kind kind, uint32_t child)
+void vv_decide_attach(struct vv_decide *decide, struct vv_child *child,
+                      const struct vv_policy *policy, struct vv_budget *own)
 {
-    step->actions[step->count].kind = kind;
-    step->actions[step->count].child = child;
-    step->count++;
-}
-
-static void start(struct step *step, uint32_t index)
-{
-    step->decide->children[index].phase = VV_CHILD_STARTING;
-    act(step, VV_ACTION_START, index);
-}
-
-static void start_at(struct step *step, uint32_t index, int64_t delay_ns)
-{
-    struct vv_child *child = &step->decide->children[index];
-
-    if (delay_ns == 0) {
-        start(step, index);
+    *child = (struct vv_child){
+        .previous = decide->tail, .policy = policy, .own = own, .fresh = true};
+    if (decide->tail != NULL) {
+        decide->tail->next = child;
     } else {
-        child->phase = VV_CHILD_WAITING;
-        child->due_ns = delay_ns < VIVERO_FOREVER - step->now_ns
-                            ? step->now_ns + delay_ns
-                            : VIVERO_FOREVER - 1;
+        decide->head = child;
+    }
+    decide->tail = child;
+    decide->counts[VV_CHILD_STOPPED]++;
+}
+
+/* A round walks backwards while it stops, forwards while it starts. */
+static struct vv_child *beside(const struct vv_decide *decide,
+                               const struct vv_child *child)
+{
+    return decide->round == VV_ROUND_OPENING ||
+                   decide->round == VV_ROUND_REVIVING
+               ? child->next
+               : child->previous;
+}
+
+void vv_decide_detach(struct vv_decide *decide, struct vv_child *child)
+{
+    VV_ASSERT(child->phase == VV_CHILD_STOPPED && child != decide->first);
+    if (decide->cursor == child) {
+        decide->cursor = beside(decide, child);
+    }
+    if (child->previous != NULL) {
+        child->previous->next = child->next;
+    } else {
+        decide->head = child->next;
+    }
+    if (child->next != NULL) {
+        child->next->previous = child->previous;
+    } else {
+        decide->tail = child->previous;
+    }
+    decide->counts[VV_CHILD_STOPPED]--;
+}
+
+/* ---- Phases, dues, actions ---------------------------------------------------- */
+
+void vv_decide_set_phase(struct vv_decide *decide, struct vv_child *child,
+                         enum vv_child_phase phase)
+{
+    vv_due_clear(&decide->dues, &child->due);
+    if (child->policy->significant) {
+        decide->significant -= child->phase != VV_CHILD_STOPPED;
+        decide->significant += phase != VV_CHILD_STOPPED;
+    }
+    decide->counts[child->phase]--;
+    decide->counts[phase]++;
+    child->phase = phase;
+}
+
+void vv_decide_set_due(struct vv_decide *decide, struct vv_child *child,
+                       int64_t now_ns, int64_t delay_ns)
+{
+    if (delay_ns < VIVERO_FOREVER - now_ns) {
+        vv_due_set(&decide->dues, &child->due, now_ns + delay_ns);
     }
 }
 
-static void stop_one(struct step *step, uint32_t index)
+void vv_decide_act(struct vv_decide *decide, struct vv_child *child,
+                   enum vv_action_kind kind)
 {
-    struct vv_child *child = &step->decide->children[index];
+    if (child->to_do == 0) {
+        child->next_to_do = NULL;
+        if (decide->to_do_head == NULL) {
+            decide->to_do_head = child;
+        } else {
+            decide->to_do_tail->next_to_do = child;
+        }
+        decide->to_do_tail = child;
+    }
+    child->to_do |= UINT32_C(1) << kind;
+}
 
+static enum vv_action_kind lowest_action(uint32_t bits)
+{
+    uint32_t kind = 0;
+
+    while ((bits >> kind & 1) == 0) {
+        kind++;
+    }
+    return (enum vv_action_kind)kind;
+}
+
+static bool take_bit(bool *bit)
+{
+    bool was = *bit;
+
+    *bit = false;
+    return was;
+}
+
+bool vv_decide_take(struct vv_decide *decide, struct vv_action *action)
+{
+    struct vv_child *child = decide->to_do_head;
+
+    if (child != NULL) {
+        *action = (struct vv_action){lowest_action(child->to_do), child};
+        child->to_do &= child->to_do - 1;
+        if (child->to_do == 0) {
+            decide->to_do_head = child->next_to_do;
+        }
+        return true;
+    }
+    if (take_bit(&decide->up)) {
+        *action = (struct vv_action){VV_ACTION_UP, NULL};
+        return true;
+    }
+    if (take_bit(&decide->down)) {
+        *action = (struct vv_action){VV_ACTION_DOWN, NULL};
+        return true;
+    }
+    return false;
+}
+
+/* ---- Looking -------------------------------------------------------------------- */
+
+int64_t vv_decide_due(const struct vv_decide *decide)
+{
+    return decide->dues.root != NULL ? decide->dues.root->at_ns
+                                     : VIVERO_FOREVER;
+}
+
+bool vv_decide_is_leaving(const struct vv_decide *decide)
+{
+    return decide->round == VV_ROUND_LEAVING;
+}
+
+bool vv_decide_is_busy(const struct vv_decide *decide)
+{
+    return vv_decide_is_parallel(decide)
+               ? vv_decide_is_leaving(decide)
+               : decide->round != VV_ROUND_NONE ||
+                     decide->counts[VV_CHILD_STARTING] > 0 ||
+                     decide->counts[VV_CHILD_STOPPING] > 0;
+}
+
+uint32_t vv_decide_count(const struct vv_decide *decide)
+{
+    uint32_t count = 0;
+
+    for (int phase = 0; phase < VV_CHILD_PHASE_COUNT; phase++) {
+        count += decide->counts[phase];
+    }
+    return count;
+}
+
+/* ---- Events ------------------------------------------------------------------------ */
+
+static void add(struct vv_decide *decide, struct vv_child *child,
+                int64_t now_ns)
+{
+    if (vv_decide_is_busy(decide) || child->phase != VV_CHILD_STOPPED) {
+        return;
+    }
+    if (child->quarantined) {
+        child->quarantined = false;
+        vv_budget_reset(child->own);
+    }
+    child->in_a_row = 0;
+    child->asked = true;
+    vv_decide_start(decide, child, now_ns);
+}
+
+static void started(struct vv_child *child, struct vv_decide *decide,
+                    int64_t now_ns)
+{
+    if (child->phase == VV_CHILD_STARTING) {
+        vv_decide_set_phase(decide, child, VV_CHILD_RUNNING);
+        child->fresh = false;
+        child->asked = false;
+        child->starved = 0;
+        child->started_ns = now_ns;
+    }
+}
+
+static void ignored(struct vv_decide *decide, struct vv_child *child)
+{
+    if (child->phase == VV_CHILD_STARTING ||
+        child->phase == VV_CHILD_STOPPING) {
+        child->fresh = false;
+        vv_decide_stopped(decide, child);
+    }
+}
+
+static void exited(struct vv_decide *decide, const struct vv_event *event)
+{
+    struct vv_child *child = event->child;
+
+    child->ended_as = event->reason;
     switch (child->phase) {
     case VV_CHILD_STARTING:
-    case VV_CHILD_RUNNING:
-        child->phase = VV_CHILD_STOPPING;
-        act(step, VV_ACTION_STOP, index);
+        vv_decide_failed_to_start(decide, child, event->now_ns);
         break;
-    case VV_CHILD_WAITING:
-        /* It failed before and waits for the word: tell it to leave. */
-        child->phase = VV_CHILD_STOPPING;
-        act(step, VV_ACTION_STOP, index);
+    case VV_CHILD_RUNNING:
+        if (vv_decide_is_busy(decide)) {
+            vv_decide_set_phase(decide, child, VV_CHILD_FALLEN);
+            vv_decide_later(decide, child);
+        } else {
+            vv_decide_fell(decide, child, event->now_ns);
+        }
+        break;
+    case VV_CHILD_STOPPING:
+        vv_decide_obeyed(decide, child);
         break;
     case VV_CHILD_STOPPED:
-    case VV_CHILD_STOPPING:
+    case VV_CHILD_FALLEN:
+    case VV_CHILD_WAITING:
     case VV_CHILD_PHASE_COUNT:
         break;
     }
 }
 
-static void stop_all(struct step *step)
+static void turn(struct vv_decide *decide, struct vv_child *child,
+                 int64_t now_ns)
 {
-    step->decide->stopping = true;
-    for (uint32_t i = step->decide->options.children_max; i-- > 0;) {
-        stop_one(step, i);
-    }
-}
-
-static void give_up(struct step *step, uint32_t index)
-{
-    act(step, VV_ACTION_GIVE_UP, index);
-    stop_all(step);
-}
-
-static void failed(struct step *step, uint32_t index)
-{
-    struct vv_decide *decide = step->decide;
-    struct vv_child *child = &decide->children[index];
-    struct vv_budget *budget =
-        decide->options.budget_per_child ? &child->own : &decide->shared;
-
-    /* A run that outlasted the period was stable; a start that failed was no
-     * run. */
-    if (child->phase == VV_CHILD_RUNNING &&
-        step->now_ns - child->started_ns > decide->options.period_ns) {
-        child->in_a_row = 0;
-    }
-    child->phase = VV_CHILD_WAITING;
-    if (!vv_budget_spend(budget, step->now_ns)) {
-        give_up(step, index);
+    child->queued = false;
+    if (vv_decide_is_leaving(decide)) {
         return;
     }
-    start_at(step, index,
-             vv_backoff_delay(decide->options.backoff_ns,
-                              decide->options.backoff_max_ns, child->in_a_row,
-                              &decide->random));
-    child->in_a_row++;
-}
-
-static void start_failed(struct step *step, uint32_t index)
-{
-    struct vv_child *child = &step->decide->children[index];
-
-    if (child->was_up) {
-        failed(step, index);
-    } else {
-        child->phase = VV_CHILD_STOPPING;
-        act(step, VV_ACTION_REFUSE, index);
-        act(step, VV_ACTION_STOP, index);
+    VV_ASSERT(!vv_decide_is_busy(decide));
+    if (child->phase == VV_CHILD_FALLEN) {
+        vv_decide_fell(decide, child, now_ns);
+    } else if (child->phase == VV_CHILD_WAITING && !child->due.is_set) {
+        vv_decide_restart(decide, child, now_ns);
     }
 }
 
-static void starved(struct step *step, uint32_t index)
+/* The heap's nodes are in the children. */
+static struct vv_child *child_of(struct vv_due *due)
 {
-    struct vv_child *child = &step->decide->children[index];
-
-    if (!child->was_up) {
-        child->phase = VV_CHILD_STOPPED;
-        act(step, VV_ACTION_REFUSE, index);
-        return;
-    }
-    start_at(step, index,
-             vv_backoff_delay(STARVED_BASE_NS, STARVED_MAX_NS, ++child->starved,
-                              &step->decide->random));
+    return (struct vv_child *)((char *)due - offsetof(struct vv_child, due));
 }
 
-static void tick(struct step *step)
+static void tick(struct vv_decide *decide, int64_t now_ns)
 {
-    for (uint32_t i = 0; i < step->decide->options.children_max; i++) {
-        const struct vv_child *child = &step->decide->children[i];
+    while (decide->dues.root != NULL && decide->dues.root->at_ns <= now_ns) {
+        struct vv_child *child = child_of(decide->dues.root);
 
-        if (child->phase == VV_CHILD_WAITING && child->due_ns <= step->now_ns) {
-            start(step, i);
+        vv_due_clear(&decide->dues, &child->due);
+        if (child->phase == VV_CHILD_WAITING) {
+            vv_decide_later(decide, child);
+        } else {
+            child->killed = true;
+            vv_decide_act(decide, child, VV_ACTION_KILL);
         }
     }
 }
 
-static void started(struct step *step, uint32_t index)
+static void dispatch(struct vv_decide *decide, const struct vv_event *event)
 {
-    struct vv_child *child = &step->decide->children[index];
-
-    if (child->phase == VV_CHILD_STARTING) {
-        child->phase = VV_CHILD_RUNNING;
-        child->was_up = true;
-        child->starved = 0;
-        child->started_ns = step->now_ns;
-    }
-}
-
-static void ended(struct step *step, uint32_t index)
-{
-    step->decide->children[index] =
-        (struct vv_child){.own = step->decide->children[index].own};
-}
-
-static void check_down(struct step *step)
-{
-    struct vv_decide *decide = step->decide;
-
-    for (uint32_t i = 0; i < decide->options.children_max; i++) {
-        if (decide->children[i].phase != VV_CHILD_STOPPED) {
-            return;
-        }
-    }
-    if (decide->stopping && !decide->down) {
-        decide->down = true;
-        act(step, VV_ACTION_DOWN, 0);
-    }
-}
-
-uint32_t vv_decide_actions_max(const struct vv_decide *decide)
-{
-    return decide->options.children_max + 3;
-}
-
-static bool is_stopping(const struct vv_decide *decide, uint32_t child)
-{
-    return decide->children[child].phase == VV_CHILD_STOPPING;
-}
-
-/* It was started and has not ended, as far as we know. */
-static bool is_up(const struct vv_decide *decide, uint32_t child)
-{
-    return decide->children[child].phase == VV_CHILD_STARTING ||
-           decide->children[child].phase == VV_CHILD_RUNNING;
-}
-
-uint32_t vv_decide(struct vv_decide *decide, enum vv_event_kind event,
-                   uint32_t child, int64_t now_ns, struct vv_action *actions)
-{
-    struct step step = {decide, actions, 0, now_ns};
-
-    switch (event) {
+    switch (event->kind) {
+    case VV_EVENT_OPEN:
+        vv_decide_open(decide);
+        break;
     case VV_EVENT_ADD:
-        if (!decide->stopping &&
-            decide->children[child].phase == VV_CHILD_STOPPED) {
-            start(&step, child);
-        }
+        add(decide, event->child, event->now_ns);
         break;
     case VV_EVENT_STARTED:
-        started(&step, child);
+        started(event->child, decide, event->now_ns);
         break;
-    case VV_EVENT_START_FAILED:
-        if (is_stopping(decide, child)) {
-            act(&step, VV_ACTION_STOP, child); /* it may not have heard */
-        } else if (is_up(decide, child)) {
-            start_failed(&step, child);
-        }
+    case VV_EVENT_IGNORED:
+        ignored(decide, event->child);
         break;
     case VV_EVENT_STARVED:
-        if (is_stopping(decide, child)) {
-            ended(&step, child);
-        } else if (is_up(decide, child)) {
-            starved(&step, child);
-        }
+        vv_decide_starved(decide, event->child, event->now_ns);
         break;
     case VV_EVENT_EXITED:
-        if (is_stopping(decide, child)) {
-            act(&step, VV_ACTION_STOP, child);
-        } else if (is_up(decide, child)) {
-            failed(&step, child);
-        }
+        exited(decide, event);
+        break;
+    case VV_EVENT_EXHAUSTED:
+        event->child->ended_as = event->reason;
+        vv_decide_exhausted(decide, event->child, event->now_ns);
         break;
     case VV_EVENT_FINISHED:
-        ended(&step, child);
+        vv_decide_stopped(decide, event->child);
         break;
     case VV_EVENT_REMOVE:
-        stop_one(&step, child);
+        vv_decide_stop(decide, event->child, event->now_ns);
+        break;
+    case VV_EVENT_TURN:
+        turn(decide, event->child, event->now_ns);
         break;
     case VV_EVENT_TICK:
-        tick(&step);
+        tick(decide, event->now_ns);
         break;
     case VV_EVENT_STOP:
-        stop_all(&step);
+        vv_decide_leave(decide, event->now_ns);
         break;
     case VV_EVENT_COUNT:
         break;
     }
-    check_down(&step);
-    return step.count;
 }
 
-int64_t vv_decide_next(const struct vv_decide *decide)
+void vv_decide(struct vv_decide *decide, const struct vv_event *event)
 {
-    int64_t next = VIVERO_FOREVER;
-
-    for (uint32_t i = 0; i < decide->options.children_max; i++) {
-        const struct vv_child *child = &decide->children[i];
-
-        if (child->phase == VV_CHILD_WAITING && child->due_ns < next) {
-            next = child->due_ns;
-        }
-    }
-    return next;
+    VV_ASSERT(decide->to_do_head == NULL);
+    dispatch(decide, event);
+    vv_decide_advance(decide, event->now_ns);
 }

@@ -15,10 +15,26 @@ test_programs = \
 	tests/unit/test_decide \
 	tests/unit/test_decide_budget \
 	tests/unit/test_decide_table \
+	tests/unit/test_decide_rows \
+	tests/unit/test_decide_trees \
 	tests/unit/test_decide_walk \
+	tests/unit/test_due \
+	tests/unit/test_fence \
 	tests/unit/test_future \
 	tests/unit/test_future_race \
 	tests/unit/test_completions \
+	tests/unit/test_entity \
+	tests/unit/test_entity_calls \
+	tests/unit/test_entity_life \
+	tests/unit/test_entity_links \
+	tests/unit/test_entity_names \
+	tests/unit/test_entity_owners \
+	tests/unit/test_entity_races \
+	tests/unit/test_entity_runtime \
+	tests/unit/test_entity_signals \
+	tests/unit/test_entity_threads \
+	tests/unit/test_entity_ties \
+	tests/unit/test_envelope \
 	tests/unit/test_mailbox \
 	tests/unit/test_mailbox_boxes \
 	tests/unit/test_mailbox_ends \
@@ -30,7 +46,7 @@ test_programs = \
 	tests/unit/test_reply \
 	tests/unit/test_reply_debts \
 	tests/unit/test_reply_race \
-	tests/unit/test_supervisor \
+	tests/unit/test_loop \
 	tests/unit/test_timer \
 	tests/unit/test_timer_heap \
 	tests/unit/test_timer_threads \
@@ -47,10 +63,13 @@ test_programs = \
 	tests/integration/test_pool_casts \
 	tests/integration/test_pool_close \
 	tests/integration/test_pool_control \
+	tests/integration/test_pool_dead \
 	tests/integration/test_pool_deadlock \
 	tests/integration/test_pool_each \
 	tests/integration/test_pool_failure \
+	tests/integration/test_pool_fault \
 	tests/integration/test_pool_halt \
+	tests/integration/test_pool_hang \
 	tests/integration/test_pool_idle \
 	tests/integration/test_pool_limits \
 	tests/integration/test_pool_memory \
@@ -60,10 +79,19 @@ test_programs = \
 	tests/integration/test_pool_overflow \
 	tests/integration/test_pool_replies \
 	tests/integration/test_pool_snapshot \
+	tests/integration/test_pool_state \
 	tests/integration/test_pool_threads \
+	tests/integration/test_supervisor_limits \
+	tests/integration/test_supervisor_misuse \
+	tests/integration/test_supervisor_restart \
+	tests/integration/test_supervisor_shutdown \
+	tests/integration/test_supervisor_specs \
+	tests/integration/test_supervisor_start \
+	tests/integration/test_supervisor_tree \
 	tests/integration/test_worker_call \
 	tests/integration/test_worker_carriers \
 	tests/integration/test_worker_full \
+	tests/integration/test_worker_hang \
 	tests/integration/test_worker_info \
 	tests/integration/test_worker_links \
 	tests/integration/test_worker_memory \
@@ -76,7 +104,8 @@ test_programs = \
 	tests/integration/test_worker_stop \
 	tests/integration/test_worker_timers \
 	tests/abi/test_abi \
-	tests/stress/stress_pool
+	tests/stress/stress_pool \
+	tests/stress/stress_worker
 
 tests_unit_test_base_LDADD = $(test_lib) $(base_libs) $(test_libs)
 tests_unit_test_base_log_LDADD = $(test_lib) $(base_libs) $(test_libs)
@@ -90,9 +119,25 @@ tests_unit_test_decide_LDADD = $(test_lib) $(supervisor_libs) $(test_libs)
 tests_unit_test_decide_budget_LDADD = $(test_lib) $(supervisor_libs) $(test_libs)
 tests_unit_test_decide_table_LDADD = $(test_lib) $(supervisor_libs) $(test_libs)
 tests_unit_test_decide_walk_LDADD = $(test_lib) $(supervisor_libs) $(test_libs)
+tests_unit_test_decide_rows_LDADD = $(test_lib) $(supervisor_libs) $(test_libs)
+tests_unit_test_decide_trees_LDADD = $(test_lib) $(supervisor_libs) $(test_libs)
+tests_unit_test_due_LDADD = $(test_lib) $(supervisor_libs) $(test_libs)
+tests_unit_test_fence_LDADD = $(test_lib) $(worker_libs) $(test_libs)
 tests_unit_test_completions_LDADD = $(test_lib) $(mailbox_libs) $(test_libs)
 tests_unit_test_future_LDADD = $(test_lib) $(mailbox_libs) $(test_libs)
 tests_unit_test_future_race_LDADD = $(test_lib) $(mailbox_libs) $(test_libs)
+tests_unit_test_envelope_LDADD = $(test_lib) $(mailbox_libs) $(test_libs)
+tests_unit_test_entity_LDADD = $(test_lib) $(entity_libs) $(test_libs)
+tests_unit_test_entity_calls_LDADD = $(test_lib) $(entity_libs) $(test_libs)
+tests_unit_test_entity_life_LDADD = $(test_lib) $(entity_libs) $(test_libs)
+tests_unit_test_entity_links_LDADD = $(test_lib) $(entity_libs) $(test_libs)
+tests_unit_test_entity_names_LDADD = $(test_lib) $(entity_libs) $(test_libs)
+tests_unit_test_entity_owners_LDADD = $(test_lib) $(entity_libs) $(test_libs)
+tests_unit_test_entity_races_LDADD = $(test_lib) $(entity_libs) $(test_libs)
+tests_unit_test_entity_runtime_LDADD = $(test_lib) $(entity_libs) $(test_libs)
+tests_unit_test_entity_signals_LDADD = $(test_lib) $(entity_libs) $(test_libs)
+tests_unit_test_entity_threads_LDADD = $(test_lib) $(entity_libs) $(test_libs)
+tests_unit_test_entity_ties_LDADD = $(test_lib) $(entity_libs) $(test_libs)
 tests_unit_test_mailbox_LDADD = $(test_lib) $(mailbox_libs) $(test_libs)
 tests_unit_test_mailbox_boxes_LDADD = $(test_lib) $(mailbox_libs) $(test_libs)
 tests_unit_test_mailbox_ends_LDADD = $(test_lib) $(mailbox_libs) $(test_libs)
@@ -101,11 +146,25 @@ tests_unit_test_mailbox_walks_LDADD = $(test_lib) $(mailbox_libs) $(test_libs)
 tests_unit_test_reply_LDADD = $(test_lib) $(mailbox_libs) $(test_libs)
 tests_unit_test_reply_debts_LDADD = $(test_lib) $(mailbox_libs) $(test_libs)
 tests_unit_test_reply_race_LDADD = $(test_lib) $(mailbox_libs) $(test_libs)
-tests_unit_test_supervisor_LDADD = $(test_lib) $(supervisor_libs) $(test_libs)
+tests_unit_test_loop_LDADD = $(test_lib) $(supervisor_libs) $(test_libs)
 tests_unit_test_timer_LDADD = $(test_lib) $(timer_libs) $(test_libs)
 tests_unit_test_timer_heap_LDADD = $(test_lib) $(timer_libs) $(test_libs)
 tests_unit_test_timer_threads_LDADD = $(test_lib) $(timer_libs) $(test_libs)
 tests_unit_test_wait_LDADD = $(test_lib) $(mailbox_libs) $(test_libs)
+
+# Subjects are entities that tests run.
+subject = %D%/unit/subject.c %D%/unit/subject.h
+tests_unit_test_entity_SOURCES = %D%/unit/test_entity.c $(subject)
+tests_unit_test_entity_calls_SOURCES = %D%/unit/test_entity_calls.c $(subject)
+tests_unit_test_entity_life_SOURCES = %D%/unit/test_entity_life.c $(subject)
+tests_unit_test_entity_links_SOURCES = %D%/unit/test_entity_links.c $(subject)
+tests_unit_test_entity_names_SOURCES = %D%/unit/test_entity_names.c $(subject)
+tests_unit_test_entity_owners_SOURCES = %D%/unit/test_entity_owners.c $(subject)
+tests_unit_test_entity_races_SOURCES = %D%/unit/test_entity_races.c $(subject)
+tests_unit_test_entity_runtime_SOURCES = %D%/unit/test_entity_runtime.c $(subject)
+tests_unit_test_entity_signals_SOURCES = %D%/unit/test_entity_signals.c $(subject)
+tests_unit_test_entity_threads_SOURCES = %D%/unit/test_entity_threads.c $(subject)
+tests_unit_test_entity_ties_SOURCES = %D%/unit/test_entity_ties.c $(subject)
 
 tests_abi_test_abi_SOURCES = %D%/abi/test_abi.c %D%/abi/options_0_1.h
 
@@ -120,12 +179,14 @@ test_scripts = \
 	%D%/tools/check_layers.sh \
 	%D%/tools/check_symbols.sh \
 	%D%/tools/check_sync.sh \
+	%D%/tools/man_examples.sh \
 	%D%/tools/run_test.sh
 
 # What tests share.
 tests_lib_libtest_la_SOURCES = \
 	%D%/lib/crew.c %D%/lib/crew.h \
 	%D%/lib/eventually.h \
+	%D%/lib/fake_child.c %D%/lib/fake_child.h \
 	%D%/lib/fault_allocator.c %D%/lib/fault_allocator.h \
 	%D%/lib/solo.c %D%/lib/solo.h \
 	%D%/lib/suite.h
@@ -149,7 +210,7 @@ TESTS += $(test_programs)
 endif
 TESTS += $(test_scripts)
 
-EXTRA_DIST += %D%/module.mk $(test_scripts) $(farm_scripts) \
+EXTRA_DIST += %D%/module.mk %D%/unit/decide_kit.h $(test_scripts) $(farm_scripts) \
 	%D%/install/CMakeLists.txt %D%/install/consumer.c
 
 TEST_EXTENSIONS = .sh .expected

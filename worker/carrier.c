@@ -24,7 +24,8 @@
 #include "os/clock.h"
 #include "os/cpu.h"
 #include "os/park.h"
-#include "worker/worker_private.h"
+#include "os/probe.h"
+#include "worker/ticket.h"
 
 #include <stdio.h>
 #include <string.h>
@@ -36,6 +37,25 @@ static size_t payload_size(const struct vv_worker_spec *spec)
     return spec->payload_size > 0 ? spec->payload_size : 1;
 }
 
+static void free_parts(const struct vv_worker_spec *spec,
+                       struct vivero_entity *worker, void *payload,
+                       void *committed)
+{
+    vv_release(spec->account, committed, payload_size(spec), VV_CACHELINE);
+    vv_release(spec->account, payload, payload_size(spec), VV_CACHELINE);
+    vv_release(spec->account, worker, sizeof(*worker), VV_CACHELINE);
+}
+
+static void sit(struct vivero_entity *worker, struct vv_seat *seat)
+{
+    worker->seat = seat;
+    (void)snprintf(worker->name, sizeof(worker->name), "%s/%u",
+                   worker->spec->family, seat->index + 1);
+    vv_wait_take_seat(worker->waiter, seat);
+    /* sync(seat.worker): it is whole. */
+    atomic_store_explicit(&seat->worker, worker, memory_order_release);
+}
+
 int vv_worker_new(const struct vv_worker_spec *spec, struct vv_seat *seat,
                   struct vivero_entity **worker)
 {
@@ -43,19 +63,23 @@ int vv_worker_new(const struct vv_worker_spec *spec, struct vv_seat *seat,
         vv_allocate(spec->account, sizeof(*fresh), VV_CACHELINE);
     void *payload =
         vv_allocate(spec->account, payload_size(spec), VV_CACHELINE);
+    void *committed =
+        spec->commits
+            ? vv_allocate(spec->account, payload_size(spec), VV_CACHELINE)
+            : NULL;
 
-    if (fresh == NULL || payload == NULL) {
-        vv_release(spec->account, payload, payload_size(spec), VV_CACHELINE);
-        vv_release(spec->account, fresh, sizeof(*fresh), VV_CACHELINE);
+    if (fresh == NULL || payload == NULL ||
+        (spec->commits && committed == NULL)) {
+        free_parts(spec, fresh, payload, committed);
         return VIVERO_E_NO_MEMORY;
     }
     vv_worker_init_stage(fresh, spec);
-    fresh->seat = seat;
-    fresh->waiter = &seat->waiter;
+    fresh->waiter = &fresh->own_waiter;
     fresh->payload = payload;
-    (void)snprintf(fresh->name, sizeof(fresh->name), "%s/%u", spec->family,
-                   seat->index + 1);
-    seat->worker = fresh;
+    fresh->committed = committed;
+    if (seat != NULL) {
+        sit(fresh, seat);
+    }
     *worker = fresh;
     return VIVERO_OK;
 }
@@ -69,11 +93,12 @@ void vv_worker_free(struct vivero_entity *worker)
     }
     spec = worker->spec;
     VV_ASSERT(!worker->alive);
+    worker->final = true;
+    if (worker->has_committed) {
+        vv_worker_destroy_payload(worker); /* its thread left, and none came */
+    }
     vv_worker_fini_stage(worker);
-    worker->seat->worker = NULL;
-    vv_release(spec->account, worker->payload, payload_size(spec),
-               VV_CACHELINE);
-    vv_release(spec->account, worker, sizeof(*worker), VV_CACHELINE);
+    free_parts(spec, worker, worker->payload, worker->committed);
 }
 
 void vv_worker_thread_name(const struct vivero_entity *worker, char *name,
@@ -182,7 +207,7 @@ static bool is_to_retire(struct vivero_entity *worker)
 static void notice_retirement(struct vivero_entity *worker)
 {
     worker->retiring = is_to_retire(worker);
-    vv_wait_set_leaving(&worker->seat->waiter, worker->retiring);
+    vv_wait_set_leaving(worker->waiter, worker->retiring);
     vv_worker_set_phase(worker,
                         worker->retiring ? PHASE_LEAVING : PHASE_RUNNING);
 }
@@ -214,24 +239,52 @@ static void leave_for_good(struct vivero_entity *worker)
     }
 }
 
+static void rest(struct vivero_entity *worker)
+{
+    (void)vv_crew_rest(worker->seat, VIVERO_FOREVER);
+    vv_watch_arm(worker->spec->watch);
+}
+
+static bool wait_for_attention(struct vivero_entity *worker)
+{
+    bool called;
+
+    vv_watch_set_awake(worker, false);
+    called = vv_crew_wait_for_attention(
+        worker->seat, vv_deadline_after(vivero_now(), worker->spec->linger_ns));
+    vv_watch_set_awake(worker, true);
+    return called;
+}
+
 /* A retiring worker found nothing addressed to it. */
 static void linger(struct vivero_entity *worker)
 {
     vv_crew_stop_searching(worker->seat);
     vv_crew_poke_quiet(worker->seat->crew);
     if (vv_crew_is_suspended(worker->seat->crew)) {
-        (void)vv_crew_rest(worker->seat, VIVERO_FOREVER);
+        rest(worker);
     } else if (vv_mailbox_has(worker->seat->mailbox, VV_LANE_OWN)) {
         vv_cpu_yield(); /* its sender is still writing it */
-    } else if (!vv_crew_wait_for_attention(
-                   worker->seat,
-                   vv_deadline_after(vivero_now(), worker->spec->linger_ns))) {
+    } else if (!wait_for_attention(worker)) {
         leave_for_good(worker);
     }
 }
 
+/* The message of a failed incarnation, which was kept for this one. */
+static bool take_kept(struct vivero_entity *worker)
+{
+    if (vv_crew_is_suspended(worker->seat->crew)) {
+        return false;
+    }
+    worker->expects_again = false;
+    return vv_worker_take_kept(worker, &worker->current);
+}
+
 static bool take(struct vivero_entity *worker)
 {
+    if (worker->expects_again && take_kept(worker)) {
+        return true;
+    }
     return worker->retiring ? vv_crew_take_own(worker->seat, &worker->current)
                             : vv_crew_take(worker->seat, &worker->current);
 }
@@ -247,7 +300,7 @@ static __attribute__((noinline)) void loop(struct vivero_entity *worker)
         } else if (worker->retiring) {
             linger(worker);
         } else {
-            (void)vv_crew_rest(worker->seat, VIVERO_FOREVER);
+            rest(worker);
         }
     }
 }
@@ -284,9 +337,9 @@ static void tell_last(struct vivero_entity *worker, enum vv_worker_news news)
     bool late;
 
     vv_mutex_lock(&worker->lock);
-    late = worker->fate == FATE_ABANDONED;
+    late = worker->fate == FATE_ABANDONED || worker->fate == FATE_FENCED;
     if (!late) {
-        worker->lost_thread = news != VV_NEWS_FINISHED;
+        vv_worker_set_lost_thread(worker, news != VV_NEWS_FINISHED);
         if (news == VV_NEWS_FINISHED) {
             worker->fate = FATE_LEFT;
         }
@@ -298,54 +351,107 @@ static void tell_last(struct vivero_entity *worker, enum vv_worker_news news)
     }
 }
 
-/* The one way to the end of an incarnation. */
-static void die(struct vivero_entity *worker)
+static void end_payload(struct vivero_entity *worker)
 {
     const struct vv_worker_spec *spec = worker->spec;
 
-    worker->recovery = NULL;
-    vv_worker_fail_in_flight(worker);
+    vv_worker_run_defers(worker);
+    if (!worker->alive) {
+        return;
+    }
+    worker->alive = false;
+    if (spec->terminate != NULL) {
+        spec->terminate(&worker->self, worker->payload, &worker->exit,
+                        spec->ctx);
+    }
+    vv_worker_destroy_payload(worker);
+}
+
+/* The ticket of an init, which ended in whatever way. */
+static void end_init(struct vivero_entity *worker)
+{
+    if (!worker->fenced && (vv_ticket_own(worker) & VV_TICKET_BUSY) != 0 &&
+        !vv_ticket_end(worker)) {
+        vv_worker_notice_fence(worker);
+    }
+}
+
+/* The seat's part in the end of an incarnation. */
+static void clear_seat(struct vivero_entity *worker)
+{
     vv_crew_stop_searching(worker->seat);
     vv_reply_default(worker->debts, VIVERO_E_DOWN, &worker->exit);
+    if (!worker->final) {
+        vv_worker_flush_lanes(worker, &worker->exit);
+    }
     vv_crew_poke_quiet(worker->seat->crew);
     vv_mutex_lock(&worker->lock);
     worker->last_exit = worker->exit;
     vv_mutex_unlock(&worker->lock);
-    if (worker->alive) {
-        worker->alive = false;
-        if (spec->terminate != NULL) {
-            spec->terminate(&worker->self, worker->payload, &worker->exit,
-                            spec->ctx);
-        }
-        if (spec->destroy != NULL) {
-            spec->destroy(worker->payload, spec->ctx);
-        }
+}
+
+/* The one way to the end of an incarnation. */
+static void die(struct vivero_entity *worker)
+{
+    worker->recovery = NULL;
+    vv_worker_fail_in_flight(worker);
+    end_init(worker);
+    if (!worker->fenced) {
+        clear_seat(worker);
     }
+    end_payload(worker);
     log_end(worker);
+}
+
+/* Its ticket is that of a message without operation. */
+static void begin_init(struct vivero_entity *worker)
+{
+    /* relaxed: for snapshots and the watchdog, which check the ticket. */
+    atomic_store_explicit(&worker->busy_since_ns, vv_clock_coarse(),
+                          memory_order_relaxed);
+    /* relaxed: as above. */
+    atomic_store_explicit(&worker->operation, NULL, memory_order_relaxed);
+    vv_ticket_begin(worker, false);
+}
+
+static int run_init(struct vivero_entity *worker)
+{
+    const struct vv_worker_spec *spec = worker->spec;
+
+    if (vv_worker_restore(worker)) {
+        return VIVERO_OK;
+    }
+    memset(worker->payload, 0, payload_size(spec));
+    return spec->init != NULL
+               ? spec->init(&worker->self, worker->payload, spec->ctx)
+               : VIVERO_OK;
 }
 
 static bool initialise(struct vivero_entity *worker)
 {
-    const struct vv_worker_spec *spec = worker->spec;
     int error;
 
     vv_worker_set_phase(worker, PHASE_STARTING);
-    memset(worker->payload, 0, payload_size(spec));
-    error = spec->init != NULL
-                ? spec->init(&worker->self, worker->payload, spec->ctx)
-                : VIVERO_OK;
+    begin_init(worker);
+    error = run_init(worker);
+    worker->alive = error >= 0;
+    end_init(worker);
+    if (worker->fenced) {
+        return false;
+    }
     if (error < 0) {
         vv_exit_set(&worker->exit, VIVERO_EXIT_INIT_FAILED, error,
                     vivero_strerror(error));
         return false;
     }
-    worker->alive = true;
+    vv_worker_commit(worker, true);
     return true;
 }
 
 static __attribute__((noinline)) void live(struct vivero_entity *worker)
 {
     notice_retirement(worker);
+    worker->expects_again = worker->spec->retries > 0;
     tell(worker, VV_NEWS_STARTED);
     loop(worker);
 }
@@ -358,6 +464,8 @@ run_incarnation(struct vivero_entity *worker)
 
     worker->ends = false;
     worker->final = false;
+    worker->generation++;
+    vv_watch_set_awake(worker, true);
     vv_exit_set(&worker->exit, VIVERO_EXIT_NONE, 0, NULL);
     worker->recovery = &recovery;
     if (sigsetjmp(recovery, 0) == 0) {
@@ -380,6 +488,7 @@ run_incarnation(struct vivero_entity *worker)
 /* After a failure: wait for the supervisor's word. True: once more. */
 static bool wait_for_restart(struct vivero_entity *worker)
 {
+    vv_watch_set_awake(worker, false);
     if (wait_for_command(worker) == VV_COMMAND_STOP) {
         worker->final = true;
         return false;
@@ -405,18 +514,34 @@ static void run_incarnations(struct vivero_entity *worker)
 
 /* ---- The thread ---------------------------------------------------------------------------- */
 
-static void leave(struct vivero_entity *worker)
+static void stop_thread(struct vivero_entity *worker)
 {
     const struct vv_worker_spec *spec = worker->spec;
 
-    vv_worker_set_phase(worker, PHASE_ABSENT);
-    vv_wait_set_absent(&worker->seat->waiter, true);
+    vv_watch_set_awake(worker, false);
+    vv_fault_stack_leave(&worker->fault_stack);
     vv_here()->worker = NULL;
     vv_here()->waiter = NULL;
     if (spec->on_thread_stop != NULL) {
         spec->on_thread_stop(worker->seat->index + 1, spec->thread_ctx);
     }
+}
+
+/* True: as a worker; false: as a zombie, whose seat is somebody else's. */
+static bool leave(struct vivero_entity *worker)
+{
+    bool fenced = worker->fenced;
+
+    if (!fenced) {
+        vv_worker_set_phase(worker, PHASE_ABSENT);
+        vv_wait_set_absent(worker->waiter, true);
+        if (worker->has_committed) {
+            vv_worker_destroy_payload(worker); /* of a failed incarnation */
+        }
+    }
+    stop_thread(worker);
     tell_last(worker, VV_NEWS_FINISHED);
+    return !fenced;
 }
 
 /* A handler called pthread_exit(): this thread is lost, the worker is not. */
@@ -429,23 +554,36 @@ static void thread_left(void *ctx)
     vv_exit_set(&worker->exit, VIVERO_EXIT_THREAD_LEFT, VIVERO_E_DOWN,
                 "a handler ended its thread");
     worker->ends = true;
-    vv_wait_end(&worker->seat->waiter); /* of a call that the exit cut short */
+    vv_wait_end(worker->waiter); /* of a call that the exit cut short */
     die(worker);
     vv_worker_set_phase(worker, PHASE_RESTARTING);
-    vv_here()->worker = NULL;
-    vv_here()->waiter = NULL;
-    if (worker->spec->on_thread_stop != NULL) {
-        worker->spec->on_thread_stop(worker->seat->index + 1,
-                                     worker->spec->thread_ctx);
-    }
+    stop_thread(worker);
     tell_last(worker, was_up ? VV_NEWS_FAILED : VV_NEWS_START_FAILED);
 }
 
-void vv_worker_carry(struct vivero_entity *worker)
+static void meet_the_watch(struct vivero_entity *worker)
 {
+    struct vv_probe probe = vv_probe_self();
+
+    /* relaxed: published with the first ticket. */
+    atomic_store_explicit(&worker->thread_number, probe.thread,
+                          memory_order_relaxed);
+    if (worker->spec->nudge_signal != 0) {
+        vv_signal_unblock(worker->spec->nudge_signal);
+    }
+    if (worker->spec->drains) {
+        vv_fault_stack_enter(&worker->fault_stack);
+    }
+}
+
+bool vv_worker_carry(struct vivero_entity *worker)
+{
+    bool as_a_worker;
+
     vv_here()->worker = worker;
     vv_here()->waiter = worker->waiter;
-    vv_wait_set_absent(&worker->seat->waiter, false);
+    meet_the_watch(worker);
+    vv_wait_set_absent(worker->waiter, false);
     if (worker->spec->on_thread_start != NULL) {
         worker->spec->on_thread_start(worker->seat->index + 1,
                                       worker->spec->thread_ctx);
@@ -453,12 +591,13 @@ void vv_worker_carry(struct vivero_entity *worker)
     pthread_cleanup_push(thread_left, worker);
     run_incarnations(worker);
     pthread_cleanup_pop(0);
-    leave(worker);
+    as_a_worker = leave(worker);
+    return as_a_worker;
 }
 
 static void carry(void *ctx)
 {
-    vv_worker_carry(ctx);
+    (void)vv_worker_carry(ctx);
 }
 
 static void run_thread(void *ctx)
@@ -474,31 +613,56 @@ static void run_thread(void *ctx)
 
 bool vv_worker_lost_thread(struct vivero_entity *worker)
 {
-    bool lost;
+    /* sync(worker.lost_thread): what its thread did last. Without the lock,
+     * which the worker holds while it gives news. */
+    return atomic_load_explicit(&worker->lost_thread, memory_order_acquire);
+}
 
-    vv_mutex_lock(&worker->lock);
-    lost = worker->lost_thread;
-    vv_mutex_unlock(&worker->lock);
-    return lost;
+void vv_worker_set_lost_thread(struct vivero_entity *worker, bool lost)
+{
+    /* sync(worker.lost_thread): see vv_worker_lost_thread. */
+    atomic_store_explicit(&worker->lost_thread, lost, memory_order_release);
 }
 
 void vv_worker_renew(struct vivero_entity *worker)
 {
     vv_mutex_lock(&worker->lock);
-    if (worker->lost_thread) {
+    if (vv_worker_lost_thread(worker)) {
         /* relaxed: a statistic; nobody runs the worker now. */
         atomic_fetch_add_explicit(&worker->incarnation, 1,
                                   memory_order_relaxed);
     }
-    worker->lost_thread = false;
+    worker->retire = worker->retire && vv_worker_lost_thread(worker);
+    vv_worker_set_lost_thread(worker, false);
     worker->fate = FATE_OPEN;
-    worker->retire = false;
     worker->leaving = false;
     vv_mutex_unlock(&worker->lock);
     /* relaxed: published to the new carrier by its creation, or by the mutex
      * under which it takes the worker. */
     atomic_store_explicit(&worker->command, VV_COMMAND_NONE,
                           memory_order_relaxed);
+}
+
+void vv_worker_forget(struct vivero_entity *worker)
+{
+    bool gone;
+
+    vv_mutex_lock(&worker->lock);
+    gone = worker->fate == FATE_OPEN || worker->fate == FATE_LEFT;
+    if (gone) {
+        vv_worker_set_lost_thread(worker, false);
+        worker->retire = false;
+    }
+    vv_mutex_unlock(&worker->lock);
+    if (!gone) {
+        return; /* its thread still runs */
+    }
+    vv_worker_set_phase(worker, PHASE_ABSENT);
+    if (worker->has_committed) {
+        /* Its thread was lost before, and no other one came. */
+        worker->final = true;
+        vv_worker_destroy_payload(worker);
+    }
 }
 
 int vv_worker_start_thread(struct vivero_entity *worker)

@@ -6,15 +6,16 @@
  *           end if there is more. Each thread has a stage, which it lends to the
  *           worker it runs.
  * Waiting.  A worker that waits for another one keeps its thread. So that the
- *           other can run, a further thread is started, up to threads_max; when
- *           the wait is over there is one too many, and the next one that finds
- *           nothing to do leaves. At the bound the wait is refused: DEADLOCK.
+ *           other can run, a spare thread takes its place, or a further one is
+ *           started, up to threads_max; when the wait is over there is one too
+ *           many, and the next one that looks for work becomes the spare, for a
+ *           while. When nobody would be left the wait is refused: DEADLOCK.
  * Invariants.
  *   I1 scheduled (under the entity's lock) <=> it is in the queue or on a thread,
  *      so one thread at a time runs it.
- *   I2 running = threads that are not blocked. While work is queued and running
- *      is below `threads`, another thread is on its way, unless the system has
- *      none.
+ *   I2 active = threads that are neither blocked nor spare. At most `threads` of
+ *      them take work; while it is below that and there was a wait, another one
+ *      is on its way, unless the system has none.
  * Locks.    lock (VV_RANK_CARRIERS), after an entity's.
  * Given up. A worker that was declared dead while it runs takes its thread along:
  *           another one is started, and the lost one, when it comes back, leaves
@@ -41,6 +42,7 @@
 #define STEPS_PER_SLICE 32
 #define THREADS_MAX 1024u
 #define THREADS_MAX_DEFAULT 64u
+#define SPARE_STAYS_NS VIVERO_SECONDS(2)
 
 struct carrier {
     struct vivero_carriers *carriers;
@@ -62,14 +64,16 @@ struct vivero_carriers {
     /* guarded by lock */
     struct vv_mutex lock;
     struct vv_cond work;    /* something is queued, or to be closed */
+    struct vv_cond spare;   /* a spare thread is wanted */
     struct vv_cond changed; /* a worker or a thread has gone */
     struct vv_single *ready;
     struct vv_single *last_ready;
     struct vv_single *carried; /* all workers */
     struct carrier *all;
-    uint32_t existing; /* threads */
-    uint32_t blocked;  /* of these, in a wait */
-    uint32_t number;   /* of the thread started last */
+    uint32_t existing;   /* threads */
+    uint32_t blocked;    /* of these, in a wait */
+    uint32_t spares;     /* of these, standing by */
+    uint32_t number;     /* of the thread started last */
     uint32_t references; /* the opener's, and of lost threads */
     bool closing;
 };
@@ -84,6 +88,13 @@ void vivero_carriers_options_init(struct vivero_carriers_options *options)
 {
     memset(options, 0, sizeof(*options));
     options->size = sizeof(*options);
+}
+
+/* To look whether they are to leave. */
+static void wake_all_locked(struct vivero_carriers *carriers)
+{
+    vv_cond_broadcast(&carriers->work);
+    vv_cond_broadcast(&carriers->spare);
 }
 
 /* ---- The ready queue ----------------------------------------------------------------- */
@@ -114,14 +125,9 @@ void vv_carriers_schedule(struct vv_single *single)
     vv_mutex_unlock(&carriers->lock);
 }
 
-static uint32_t running_locked(const struct vivero_carriers *carriers)
+static uint32_t active_locked(const struct vivero_carriers *carriers)
 {
-    return carriers->existing - carriers->blocked;
-}
-
-static bool is_surplus_locked(const struct vivero_carriers *carriers)
-{
-    return running_locked(carriers) > carriers->threads;
+    return carriers->existing - carriers->blocked - carriers->spares;
 }
 
 static bool is_over_locked(const struct vivero_carriers *carriers)
@@ -129,28 +135,55 @@ static bool is_over_locked(const struct vivero_carriers *carriers)
     return carriers->closing && carriers->carried == NULL;
 }
 
-static bool is_to_leave_locked(const struct carrier *carrier)
+/* One too many: stand by. False: nobody wanted it for a while, or ever will. */
+static bool stand_by_locked(struct vivero_carriers *carriers)
 {
-    return carrier->lost || is_surplus_locked(carrier->carriers);
+    const int64_t until = vivero_now() + SPARE_STAYS_NS;
+    bool in_time = true;
+
+    carriers->spares++;
+    while (in_time && active_locked(carriers) >= carriers->threads &&
+           !is_over_locked(carriers)) {
+        in_time = vv_cond_wait_until(&carriers->spare, &carriers->lock, until);
+    }
+    carriers->spares--;
+    return active_locked(carriers) <= carriers->threads;
+}
+
+/* Wait for work. False: this thread is to leave. */
+static bool await_work_locked(struct carrier *carrier)
+{
+    struct vivero_carriers *carriers = carrier->carriers;
+
+    while (!carrier->lost && !is_over_locked(carriers)) {
+        if (active_locked(carriers) > carriers->threads) {
+            if (!stand_by_locked(carriers)) {
+                return false;
+            }
+        } else if (carriers->ready != NULL) {
+            return true;
+        } else {
+            vv_cond_wait(&carriers->work, &carriers->lock);
+        }
+    }
+    return false;
 }
 
 /* The next worker to run; NULL: this thread is to leave. */
 static struct vv_single *next_ready(struct carrier *carrier)
 {
     struct vivero_carriers *carriers = carrier->carriers;
+    struct vv_single *single = NULL;
 
     vv_mutex_lock(&carriers->lock);
     carrier->single = NULL;
-    while (carriers->ready == NULL && !is_over_locked(carriers) &&
-           !is_to_leave_locked(carrier)) {
-        vv_cond_wait(&carriers->work, &carriers->lock);
-    }
-    if (!is_to_leave_locked(carrier) && carriers->ready != NULL) {
-        carrier->single = carriers->ready;
-        carriers->ready = carriers->ready->next_ready;
+    if (await_work_locked(carrier)) {
+        single = carriers->ready;
+        carriers->ready = single->next_ready;
+        carrier->single = single;
     }
     vv_mutex_unlock(&carriers->lock);
-    return carrier->single;
+    return single;
 }
 
 /* ---- One slice ---------------------------------------------------------------------------- */
@@ -162,6 +195,8 @@ static void lend_stage(struct carrier *carrier, struct vv_single *single)
     stage->spec = &single->spec;
     stage->waiter = &single->waiter;
     stage->debts = &single->debts;
+    stage->defers = single->defers;
+    stage->supervised = single->supervised;
     stage->single = single;
     stage->payload = single->payload;
     memcpy(stage->name, single->label, sizeof(stage->name));
@@ -173,6 +208,7 @@ static void lend_stage(struct carrier *carrier, struct vv_single *single)
     single->entity.flags &= ~(uint32_t)VV_ENTITY_POKED;
     vv_entity_unlock(&single->entity);
     vv_entity_set_here(&single->entity);
+    vv_single_wake(single);
     vv_here()->worker = stage;
     vv_here()->waiter = stage->waiter;
 }
@@ -195,8 +231,7 @@ static void forget_single(struct carrier *carrier)
 
 static bool has_more_locked(struct vv_single *single)
 {
-    return single->continues ||
-           (single->entity.flags & VV_ENTITY_POKED) != 0 ||
+    return single->continues || (single->entity.flags & VV_ENTITY_POKED) != 0 ||
            vv_entity_has_mail_locked(&single->entity);
 }
 
@@ -206,9 +241,12 @@ static void take_stage_back(struct carrier *carrier, struct vv_single *single)
     struct vivero_carriers *carriers = carrier->carriers;
     int64_t due = vv_single_idle_deadline(single);
 
+    vv_single_sleep(single);
     if (due != VIVERO_FOREVER) {
         vv_timer_start(&single->idle_timer, due);
     }
+    single->defers = carrier->stage.defers;
+    single->supervised = carrier->stage.supervised;
     forget_single(carrier);
     vv_entity_hold(&single->entity);
     single->stage = NULL;
@@ -270,6 +308,7 @@ static void run_single(struct carrier *carrier, struct vv_single *single)
 /* ---- Threads --------------------------------------------------------------------------------- */
 
 static int start_carrier(struct vivero_carriers *carriers);
+static void run_thread(void *ctx);
 
 static void unlink_carrier_locked(struct carrier *carrier)
 {
@@ -308,6 +347,8 @@ static void leave(struct carrier *carrier)
     bool lost;
 
     here = NULL;
+    vv_here()->begin_wait = NULL;
+    vv_here()->end_wait = NULL;
     vv_mutex_lock(&carriers->lock);
     lost = carrier->lost;
     if (!lost) {
@@ -371,21 +412,9 @@ static void carry(struct carrier *carrier)
     }
 }
 
-static void run_thread(void *ctx)
-{
-    struct carrier *carrier = ctx;
-
-    here = carrier;
-    pthread_cleanup_push(thread_left, carrier);
-    carry(carrier);
-    pthread_cleanup_pop(0);
-    leave(carrier);
-}
-
 static struct carrier *new_carrier(struct vivero_carriers *carriers)
 {
-    struct carrier *carrier =
-        vv_allocate(NULL, sizeof(*carrier), VV_CACHELINE);
+    struct carrier *carrier = vv_allocate(NULL, sizeof(*carrier), VV_CACHELINE);
 
     if (carrier != NULL) {
         carrier->carriers = carriers;
@@ -430,24 +459,34 @@ static void unblock(struct vivero_carriers *carriers)
 {
     vv_mutex_lock(&carriers->lock);
     carriers->blocked--;
-    vv_cond_signal(&carriers->work); /* there may be one too many */
     vv_mutex_unlock(&carriers->lock);
 }
 
-bool vv_carriers_begin_wait(void)
+/* Somebody for the place of a thread that is about to sleep. True: a further
+ * thread is to be started. */
+static bool replace_locked(struct vivero_carriers *carriers)
 {
-    struct vivero_carriers *carriers = here != NULL ? here->carriers : NULL;
+    if (active_locked(carriers) >= carriers->threads) {
+        return false;
+    }
+    if (carriers->spares > 0) {
+        vv_cond_signal(&carriers->spare);
+        return false;
+    }
+    return carriers->existing < carriers->threads_max;
+}
+
+/* False: nobody would be left to run whoever could end the wait. */
+static bool begin_wait(void)
+{
+    struct vivero_carriers *carriers = here->carriers;
     bool another;
     bool last;
 
-    if (carriers == NULL) {
-        return true;
-    }
     vv_mutex_lock(&carriers->lock);
     carriers->blocked++;
-    last = running_locked(carriers) == 0;
-    another = running_locked(carriers) < carriers->threads &&
-              carriers->existing < carriers->threads_max;
+    last = active_locked(carriers) + carriers->spares == 0;
+    another = replace_locked(carriers);
     vv_mutex_unlock(&carriers->lock);
     if (another && start_carrier(carriers) == VIVERO_OK) {
         return true;
@@ -458,11 +497,23 @@ bool vv_carriers_begin_wait(void)
     return !last;
 }
 
-void vv_carriers_end_wait(void)
+static void end_wait(void)
 {
-    if (here != NULL) {
-        unblock(here->carriers);
-    }
+    unblock(here->carriers);
+}
+
+static void run_thread(void *ctx)
+{
+    struct carrier *carrier = ctx;
+
+    here = carrier;
+    vv_here()->begin_wait = begin_wait;
+    vv_here()->end_wait = end_wait;
+    vv_single_meet_the_watch(&carrier->stage);
+    pthread_cleanup_push(thread_left, carrier);
+    carry(carrier);
+    pthread_cleanup_pop(0);
+    leave(carrier);
 }
 
 /* ---- Workers come and go ------------------------------------------------------------------------- */
@@ -476,8 +527,7 @@ static void idle_is_over(struct vv_timer *timer)
     vv_entity_poke(&single->entity);
 }
 
-void vv_carriers_add(struct vivero_carriers *carriers,
-                     struct vv_single *single)
+void vv_carriers_add(struct vivero_carriers *carriers, struct vv_single *single)
 {
     vv_timer_init(&single->idle_timer, idle_is_over);
     vv_mutex_lock(&carriers->lock);
@@ -507,7 +557,7 @@ static void unlink_single_locked(struct vivero_carriers *carriers,
         single->next_carried->previous_carried = single->previous_carried;
     }
     if (is_over_locked(carriers)) {
-        vv_cond_broadcast(&carriers->work);
+        wake_all_locked(carriers);
     }
 }
 
@@ -544,7 +594,7 @@ void vv_carriers_give_up(struct vivero_carriers *carriers,
         unlink_carrier_locked(carrier);
         carriers->existing--;
         carriers->references++;
-        another = running_locked(carriers) < carriers->threads;
+        another = replace_locked(carriers);
         vv_cond_broadcast(&carriers->changed);
     }
     vv_mutex_unlock(&carriers->lock);
@@ -567,8 +617,7 @@ static int fill(struct vivero_carriers *carriers,
     }
     (void)snprintf(carriers->name, sizeof(carriers->name), "%s",
                    options.name != NULL ? options.name : "carriers");
-    carriers->threads =
-        options.threads > 0 ? options.threads : vv_cpu_usable();
+    carriers->threads = options.threads > 0 ? options.threads : vv_cpu_usable();
     carriers->threads_max = options.threads_max;
     if (carriers->threads_max == 0) {
         carriers->threads_max = carriers->threads > THREADS_MAX_DEFAULT
@@ -584,6 +633,7 @@ static int fill(struct vivero_carriers *carriers,
 static void free_carriers(struct vivero_carriers *carriers)
 {
     vv_cond_fini(&carriers->changed);
+    vv_cond_fini(&carriers->spare);
     vv_cond_fini(&carriers->work);
     vv_mutex_fini(&carriers->lock);
     vv_release(NULL, carriers, sizeof(*carriers), VV_CACHELINE);
@@ -592,17 +642,31 @@ static void free_carriers(struct vivero_carriers *carriers)
     vv_memory_release();
 }
 
+static int init_conditions(struct vivero_carriers *carriers)
+{
+    struct vv_cond *const conds[] = {&carriers->work, &carriers->spare,
+                                     &carriers->changed};
+
+    for (size_t i = 0; i < sizeof(conds) / sizeof(conds[0]); i++) {
+        if (vv_cond_init(conds[i]) != VIVERO_OK) {
+            while (i-- > 0) {
+                vv_cond_fini(conds[i]);
+            }
+            return VIVERO_E_NO_MEMORY;
+        }
+    }
+    return VIVERO_OK;
+}
+
 static int new_carriers(struct vivero_carriers **fresh)
 {
     struct vivero_carriers *carriers =
         vv_allocate(NULL, sizeof(*carriers), VV_CACHELINE);
 
-    if (carriers == NULL || vv_cond_init(&carriers->work) != VIVERO_OK) {
-        vv_release(NULL, carriers, sizeof(*carriers), VV_CACHELINE);
+    if (carriers == NULL) {
         return VIVERO_E_NO_MEMORY;
     }
-    if (vv_cond_init(&carriers->changed) != VIVERO_OK) {
-        vv_cond_fini(&carriers->work);
+    if (init_conditions(carriers) != VIVERO_OK) {
         vv_release(NULL, carriers, sizeof(*carriers), VV_CACHELINE);
         return VIVERO_E_NO_MEMORY;
     }
@@ -711,7 +775,7 @@ void vivero_carriers_close(struct vivero_carriers *carriers)
     }
     vv_mutex_lock(&carriers->lock);
     carriers->closing = true;
-    vv_cond_broadcast(&carriers->work);
+    wake_all_locked(carriers);
     while (carriers->existing > 0) {
         vv_cond_wait(&carriers->changed, &carriers->lock);
     }

@@ -5,6 +5,13 @@ worker_libs = worker/libworker.la $(entity_libs)
 worker_libworker_la_SOURCES = \
 	%D%/worker_private.h \
 	%D%/carrier.c \
+	%D%/commit.c \
+	%D%/defer.c \
+	%D%/fault.c %D%/fault.h \
+	%D%/fence.c \
+	%D%/retry.c \
+	%D%/ticket.h \
+	%D%/watchdog.c %D%/watchdog.h \
 	%D%/carriers.c \
 	%D%/dictionary.c \
 	%D%/single_private.h \
@@ -14,6 +21,7 @@ worker_libworker_la_SOURCES = \
 	%D%/single_control.c \
 	%D%/single_start.c \
 	%D%/single_step.c \
+	%D%/single_watch.c \
 	%D%/spawn.c \
 	%D%/worker.c %D%/worker.h
 
@@ -21,6 +29,7 @@ viveroinclude_HEADERS += \
 	include/vivero/worker.h \
 	include/vivero/worker_carriers.h \
 	include/vivero/worker_define.h \
+	include/vivero/worker_defer.h \
 	include/vivero/worker_single.h \
 	include/vivero/worker_spawn.h
 

@@ -81,22 +81,30 @@ void vv_starter_init(struct vv_starter *starter)
     starter->owner.ended = note_ended;
 }
 
-bool vv_starter_await(struct vv_starter *starter, uint32_t word,
-                      int64_t deadline_ns)
+static uint32_t load_word(struct vv_starter *starter)
 {
-    for (;;) {
-        /* sync(starter.word): error and exit stand. */
-        uint32_t now =
-            atomic_load_explicit(&starter->word, memory_order_acquire);
+    /* sync(starter.word): error and exit stand. */
+    return atomic_load_explicit(&starter->word, memory_order_acquire);
+}
 
-        if (now >= word) {
-            return true;
-        }
-        if (!vv_park(&starter->word, now, deadline_ns)) {
-            /* sync(starter.word): as above. */
-            return atomic_load_explicit(&starter->word,
-                                        memory_order_acquire) >= word;
-        }
+int vv_starter_await_start(struct vv_starter *starter, int64_t deadline_ns)
+{
+    enum vv_wake wake = VV_WAKE_CALLED;
+
+    while (wake == VV_WAKE_CALLED && load_word(starter) == 0) {
+        wake = vv_here_park(&starter->word, 0, deadline_ns);
+    }
+    if (load_word(starter) != 0) {
+        return VIVERO_OK;
+    }
+    return wake == VV_WAKE_REFUSED ? VIVERO_E_DEADLOCK : VIVERO_E_TIMED_OUT;
+}
+
+void vv_starter_await_end(struct vv_starter *starter)
+{
+    while (load_word(starter) < 2) {
+        /* It is ending on some thread: nobody has to stand in for this one. */
+        (void)vv_park(&starter->word, 1, VIVERO_FOREVER);
     }
 }
 
@@ -190,11 +198,10 @@ static const char *label_of(const struct vivero_worker_options *options)
 
 static int allocate_parts(struct vv_single *single)
 {
-    int error = copy_bytes(&single->options.argument,
-                           single->options.argument_size);
+    int error =
+        copy_bytes(&single->options.argument, single->options.argument_size);
 
-    single->payload =
-        vv_allocate(NULL, payload_size(single), VV_CACHELINE);
+    single->payload = vv_allocate(NULL, payload_size(single), VV_CACHELINE);
     if (error != VIVERO_OK || single->payload == NULL) {
         return VIVERO_E_NO_MEMORY;
     }
@@ -208,8 +215,7 @@ static int allocate_parts(struct vv_single *single)
 int vv_single_new(const struct vivero_worker_options *options,
                   enum vv_single_kind kind, struct vv_single **fresh)
 {
-    struct vv_single *single =
-        vv_allocate(NULL, sizeof(*single), VV_CACHELINE);
+    struct vv_single *single = vv_allocate(NULL, sizeof(*single), VV_CACHELINE);
     int error;
 
     if (single == NULL) {
@@ -220,8 +226,8 @@ int vv_single_new(const struct vivero_worker_options *options,
     single->carriers = options->carriers;
     single->idle_timeout_ns = -1;
     single->idle_deadline_ns = VIVERO_FOREVER;
-    single->spin = (struct vv_spin){options->spin_ns,
-                                    vv_cpu_usable() > 1 ? 4 : 0};
+    single->spin =
+        (struct vv_spin){options->spin_ns, vv_cpu_usable() > 1 ? 4 : 0};
     (void)snprintf(single->label, sizeof(single->label), "%s",
                    label_of(options));
     fill_spec(single);
@@ -284,8 +290,8 @@ int vv_single_bind(struct vv_single *single, struct vivero_ref ref,
     struct vv_entity *entity = &single->entity;
     int error = VIVERO_OK;
 
-    entity->ops = single->carriers != NULL ? &vv_single_carried_ops
-                                           : &vv_single_ops;
+    entity->ops =
+        single->carriers != NULL ? &vv_single_carried_ops : &vv_single_ops;
     entity->flags = flags_of(single);
     entity->depth = single->options.mailbox_depth;
     /* Nothing schedules it before it is launched. */
@@ -384,6 +390,7 @@ void vv_single_finish(struct vv_single *single)
 
     if (single->stage != NULL) {
         single->stage->recovery = NULL;
+        vv_worker_run_defers(single->stage);
     }
     if (single->up && single->terminates && single->spec.terminate != NULL) {
         run_terminate(single);
@@ -397,6 +404,7 @@ void vv_single_finish(struct vv_single *single)
     }
     log_end(single, was_up);
     vv_wait_set_absent(&single->waiter, true);
+    vv_single_unwatch(single);
     leave_carriers(single);
     exit = single->exit;
     if (single->kind != VV_SINGLE_ATTACHED && single->carriers == NULL) {
@@ -437,15 +445,24 @@ static void give_up(struct vv_single *single, const struct vivero_exit *exit)
     }
 }
 
+bool vv_single_declare_dead(struct vv_single *single,
+                            const struct vivero_exit *exit)
+{
+    /* sync(single.given_up): what it calls from now on is refused. */
+    atomic_store_explicit(&single->given_up, true, memory_order_release);
+    if (!vv_entity_end(&single->entity, exit)) {
+        return false;
+    }
+    give_up(single, exit);
+    return true;
+}
+
 bool vv_single_kill(struct vivero_ref ref, const struct vivero_exit *exit)
 {
     struct vv_entity *entity = vv_entity_retain(ref);
     struct vv_single *single = entity != NULL ? vv_single_of(entity) : NULL;
-    bool killed = single != NULL && vv_entity_end(entity, exit);
+    bool killed = single != NULL && vv_single_declare_dead(single, exit);
 
-    if (killed) {
-        give_up(single, exit);
-    }
     if (entity != NULL) {
         vv_entity_release(entity);
     }
@@ -461,8 +478,10 @@ static __attribute__((noinline)) void run_steps(struct vv_single *single)
         case VV_STEP_DONE:
             break;
         case VV_STEP_NOTHING:
+            vv_single_sleep(single);
             (void)vv_entity_rest(&single->entity, &single->spin,
                                  vv_single_idle_deadline(single));
+            vv_single_wake(single);
             break;
         case VV_STEP_ENDED:
             return;
@@ -505,9 +524,8 @@ static void leave(struct vv_single *single)
 static void thread_left(void *ctx)
 {
     struct vv_single *single = ctx;
-    const struct vivero_exit exit =
-        vivero_reason(VIVERO_EXIT_THREAD_LEFT, VIVERO_E_DOWN,
-                      "a handler ended its thread");
+    const struct vivero_exit exit = vivero_reason(
+        VIVERO_EXIT_THREAD_LEFT, VIVERO_E_DOWN, "a handler ended its thread");
 
     vv_wait_end(&single->waiter);
     vv_single_left(single, &exit);
@@ -521,6 +539,8 @@ static void run_thread(void *ctx)
     vv_here()->worker = single->stage;
     vv_here()->waiter = &single->waiter;
     vv_entity_set_here(&single->entity);
+    vv_single_meet_the_watch(single->stage);
+    vv_single_wake(single);
     pthread_cleanup_push(thread_left, single);
     live(single);
     pthread_cleanup_pop(0);
@@ -531,10 +551,18 @@ int vv_single_launch(struct vv_single *single)
 {
     struct vv_thread_options options = {
         .name = single->label, .stack_size = single->options.stack_size};
+    int error = vv_single_watch(single);
 
+    if (error != VIVERO_OK) {
+        return error;
+    }
     if (single->carriers != NULL) {
         vv_carriers_add(single->carriers, single);
         return VIVERO_OK;
     }
-    return vv_thread_start(&single->thread, &options, run_thread, single);
+    error = vv_thread_start(&single->thread, &options, run_thread, single);
+    if (error != VIVERO_OK) {
+        vv_single_unwatch(single);
+    }
+    return error;
 }

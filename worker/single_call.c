@@ -118,16 +118,10 @@ static int attach_reply(struct sending *sending, uint32_t out_size,
 static int make_room(struct sending *sending)
 {
     struct vv_entity *entity = &sending->to->entity;
-    int error;
 
     switch (sending->policy) {
     case VIVERO_FULL_WAIT:
-        if (!vv_carriers_begin_wait()) {
-            return VIVERO_E_DEADLOCK;
-        }
-        error = vv_entity_wait_for_room(entity, sending->deadline_ns);
-        vv_carriers_end_wait();
-        return error;
+        return vv_entity_wait_for_room(entity, sending->deadline_ns);
     case VIVERO_FULL_DROP_OLDEST:
         vv_entity_drop_oldest(entity);
         return VIVERO_OK;
@@ -168,9 +162,8 @@ static int cast(struct sending *sending)
     if (sending->send.owner != NULL || sending->send.message != NULL ||
         sending->send.timeout_ns != 0) {
         error = attach_reply(sending, 0, false,
-                             sending->send.timeout_ns > 0
-                                 ? sending->deadline_ns
-                                 : VIVERO_FOREVER);
+                             sending->send.timeout_ns > 0 ? sending->deadline_ns
+                                                          : VIVERO_FOREVER);
     }
     if (error == VIVERO_OK) {
         error = pack(sending);
@@ -200,19 +193,14 @@ static bool may_wait(struct sending *sending, struct vivero_entity *worker)
 static int await(struct sending *sending, void *out)
 {
     bool expired;
-    int result;
+    int result = put(sending);
 
-    if (!vv_carriers_begin_wait()) {
-        return VIVERO_E_DEADLOCK;
-    }
-    result = put(sending);
     if (result == VIVERO_OK) {
         sending->envelope = NULL;
-        result = vv_reply_wait(sending->reply, &sending->to->spin, out,
-                               &expired);
+        result =
+            vv_reply_wait(sending->reply, &sending->to->spin, out, &expired);
         sending->reply = NULL;
     }
-    vv_carriers_end_wait();
     return result;
 }
 
@@ -306,6 +294,9 @@ static int prepare(struct sending *sending, struct vivero_ref ref,
     if (vv_forked()) {
         return VIVERO_E_FORKED;
     }
+    if (vv_worker_may_act(vv_here()) != VIVERO_OK) {
+        return VIVERO_E_FENCED;
+    }
     if (vv_options_copy(&sending->send, sizeof(sending->send), send) !=
         VIVERO_OK) {
         return VIVERO_E_INVALID;
@@ -333,9 +324,8 @@ static void check_message(const struct vivero_operation *operation,
 }
 
 int vivero_worker_call(struct vivero_ref ref,
-                       const struct vivero_operation *operation,
-                       const void *in, void *out,
-                       const struct vivero_send *send)
+                       const struct vivero_operation *operation, const void *in,
+                       void *out, const struct vivero_send *send)
 {
     struct sending sending;
     int error;
@@ -354,8 +344,8 @@ int vivero_worker_call(struct vivero_ref ref,
 }
 
 int vivero_worker_cast(struct vivero_ref ref,
-                       const struct vivero_operation *operation,
-                       const void *in, const struct vivero_send *send)
+                       const struct vivero_operation *operation, const void *in,
+                       const struct vivero_send *send)
 {
     struct sending sending;
     int error;

@@ -58,8 +58,7 @@ static void *copy(const void *from)
     at = kept->bytes;
     kept->options = options;
     kept->size = size;
-    kept->options.argument =
-        keep(&at, options.argument, options.argument_size);
+    kept->options.argument = keep(&at, options.argument, options.argument_size);
     kept->options.name = keep(&at, options.name, string_size(options.name));
     kept->options.label = keep(&at, options.label, string_size(options.label));
     return kept;

@@ -84,23 +84,13 @@ static bool begin_wait(struct vv_single *single)
     struct vivero_entity *worker = vv_here()->worker;
     const struct vv_wait wait = {.single = &single->waiter};
 
-    if (worker != NULL && !vv_wait_begin(vv_worker_waiter(worker), &wait)) {
-        return false;
-    }
-    if (!vv_carriers_begin_wait()) {
-        if (worker != NULL) {
-            vv_wait_end(vv_worker_waiter(worker));
-        }
-        return false;
-    }
-    return true;
+    return worker == NULL || vv_wait_begin(vv_worker_waiter(worker), &wait);
 }
 
 static void end_wait(void)
 {
     struct vivero_entity *worker = vv_here()->worker;
 
-    vv_carriers_end_wait();
     if (worker != NULL) {
         vv_wait_end(vv_worker_waiter(worker));
     }
@@ -226,6 +216,7 @@ static int stop(struct vv_single *single, const struct vivero_exit *reason,
         return VIVERO_E_NO_MEMORY;
     }
     request->reason = *reason;
+    request->request.ends = true;
     error = ask(single, &request->request, timeout_ns);
     if (error == VIVERO_OK && !is_same(&request->request.exit, reason)) {
         vv_here()->last_exit = request->request.exit;
@@ -251,6 +242,23 @@ int vivero_worker_stop(struct vivero_ref ref, const struct vivero_exit *reason,
         vv_thread_reap();
     }
     return error;
+}
+
+/* ---- What its handler may know ----------------------------------------------------- */
+
+bool vv_single_is_given_up(const struct vivero_entity *worker)
+{
+    /* sync(single.given_up): from then on it is refused. */
+    return worker->single != NULL &&
+           atomic_load_explicit(&worker->single->given_up,
+                                memory_order_acquire);
+}
+
+bool vv_single_is_asked_to_end(const struct vivero_entity *worker)
+{
+    return worker->single != NULL &&
+           (vv_single_is_given_up(worker) ||
+            vv_entity_is_asked_to_end(&worker->single->entity));
 }
 
 /* ---- Looking -------------------------------------------------------------------------------- */

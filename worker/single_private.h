@@ -10,6 +10,7 @@
 #include "entity/entity.h"
 #include "mailbox/spin.h"
 #include "timer/timer.h"
+#include "worker/watchdog.h"
 #include "worker/worker_private.h"
 
 struct vivero_carriers;
@@ -47,7 +48,8 @@ struct vv_single {
     struct vv_entity entity;
     /* fixed at start */
     enum vv_single_kind kind;
-    struct vivero_worker_options options; /* its strings and argument are ours */
+    struct vivero_worker_options
+        options; /* its strings and argument are ours */
     struct vv_worker_spec spec;
     struct vv_spin spin;
     char label[64];
@@ -57,12 +59,24 @@ struct vv_single {
     void *payload;
     struct vv_waiter waiter;
     struct vv_debts debts;
+    struct vivero_defer *defers; /* on carriers, between two slices */
+    struct vivero_defer *supervised;
     struct vv_thread thread;
     /* guarded by the entity's lock */
     struct vivero_entity *stage; /* that runs it; on carriers only then */
     bool scheduled;              /* in the ready queue, or running */
     uint64_t handled;            /* on carriers: of the stages before */
     uint64_t failed;
+    /* the watch's; see single_watch.c */
+    struct vv_watch watch;
+    struct vv_watched watched_as;
+    bool is_watched; /* its thread only */
+    bool is_judged;  /* guarded by the watch's lock, as the next two are */
+    struct vv_single *next_watched;
+    struct vv_single *previous_watched;
+    /* atomic */
+    _Atomic bool awake;    /* it runs something, or is about to */
+    _Atomic bool given_up; /* it was declared dead */
     /* guarded by the carriers' lock */
     struct vv_single *next_ready;
     struct vv_single *next_carried;
@@ -80,7 +94,7 @@ struct vv_single {
     int64_t idle_deadline_ns;
     struct vv_timer idle_timer; /* on carriers */
     struct vivero_exit exit;
-    struct vv_request *stop; /* answered when all is over */
+    struct vv_request *stop;  /* answered when all is over */
     struct vv_envelope *held; /* what info points into */
     struct vivero_info info;
     struct vv_dictionary_entry *dictionary;
@@ -99,9 +113,10 @@ struct vv_starter {
     struct vivero_exit exit;
 };
 void vv_starter_init(struct vv_starter *starter);
-/* False: the deadline passed. */
-bool vv_starter_await(struct vv_starter *starter, uint32_t word,
-                      int64_t deadline_ns);
+/* Until started() was told. Errors: TIMED_OUT, DEADLOCK. */
+int vv_starter_await_start(struct vv_starter *starter, int64_t deadline_ns);
+/* Until ended() was, after a start that failed. */
+void vv_starter_await_end(struct vv_starter *starter);
 
 /* A single with copies of what the options borrow. */
 int vv_single_new(const struct vivero_worker_options *options,
@@ -119,6 +134,9 @@ void vv_single_cancel(struct vv_single *single);
 /* Declare it dead from outside: what its handler does is nobody's business any
  * more, its thread is given up. False: it has ended by itself. */
 bool vv_single_kill(struct vivero_ref ref, const struct vivero_exit *exit);
+/* The same of one that cannot go away meanwhile. */
+bool vv_single_declare_dead(struct vv_single *single,
+                            const struct vivero_exit *exit);
 
 /* ---- single_start.c ---- */
 
@@ -168,6 +186,17 @@ void vv_single_drop_info(struct vv_single *single);
  * then its messages wait and it is told nothing. */
 int64_t vv_single_idle_deadline(const struct vv_single *single);
 
+/* ---- single_watch.c ---- */
+
+/* From its launch to its finish. Errors: NO_MEMORY, LIMIT. */
+int vv_single_watch(struct vv_single *single);
+void vv_single_unwatch(struct vv_single *single);
+/* Before it runs something, and before it waits for something to run. */
+void vv_single_wake(struct vv_single *single);
+void vv_single_sleep(struct vv_single *single);
+/* A stage's thread introduces itself. */
+void vv_single_meet_the_watch(struct vivero_entity *stage);
+
 /* ---- dictionary.c ---- */
 
 void vv_dictionary_free(struct vv_single *single);
@@ -183,9 +212,5 @@ void vv_carriers_give_up(struct vivero_carriers *carriers,
                          struct vv_single *single);
 /* Have some thread run it. Under its entity's lock. */
 void vv_carriers_schedule(struct vv_single *single);
-/* The calling thread is about to wait for another worker: somebody stands in for
- * it, if it is a carrier. False: there is none left. */
-bool vv_carriers_begin_wait(void);
-void vv_carriers_end_wait(void);
 
 #endif

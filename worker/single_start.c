@@ -14,9 +14,11 @@
 #define DEPTH_DEFAULT 1024u
 #define DEPTH_MAX 1048576u
 #define CALL_TIMEOUT_DEFAULT VIVERO_SECONDS(5)
+#define DEADLINE_MIN VIVERO_MILLISECONDS(10)
+#define HANG_REPORT_DEFAULT VIVERO_SECONDS(10)
 #define SPIN_DEFAULT VIVERO_MICROSECONDS(50)
 
-VV_NO_TAIL_PADDING(struct vivero_worker_options, stack_size);
+VV_NO_TAIL_PADDING(struct vivero_worker_options, reserved);
 
 void vivero_worker_options_init(struct vivero_worker_options *options)
 {
@@ -31,6 +33,16 @@ static bool is_time(int64_t time_ns)
     return time_ns >= 0 || time_ns == VIVERO_NONE;
 }
 
+static bool are_lengths_valid(const struct vivero_worker_options *options)
+{
+    return is_time(options->hang_report_ns) &&
+           (options->deadline_ns == 0 || options->deadline_ns >= DEADLINE_MIN) &&
+           (options->deadline_ns > 0 ||
+            options->on_hang == VIVERO_HANG_REPORT) &&
+           (unsigned)options->on_hang <= VIVERO_HANG_ABORT &&
+           options->reserved == 0;
+}
+
 static bool are_valid(const struct vivero_worker_options *options)
 {
     return (options->name == NULL || options->name[0] != '\0') &&
@@ -38,7 +50,7 @@ static bool are_valid(const struct vivero_worker_options *options)
            options->full_call <= VIVERO_FULL_DROP_NEWEST &&
            options->full_cast <= VIVERO_FULL_DROP_NEWEST &&
            is_time(options->call_timeout_ns) && is_time(options->spin_ns) &&
-           options->start_timeout_ns >= 0 &&
+           options->start_timeout_ns >= 0 && are_lengths_valid(options) &&
            (options->argument != NULL || options->argument_size == 0) &&
            options->payload_size < SIZE_MAX / 2;
 }
@@ -71,6 +83,10 @@ int vv_worker_fill_options(struct vivero_worker_options *to,
     }
     default_time(&to->call_timeout_ns, CALL_TIMEOUT_DEFAULT);
     default_time(&to->spin_ns, SPIN_DEFAULT);
+    default_time(&to->hang_report_ns, HANG_REPORT_DEFAULT);
+    if (to->hang_report_ns == 0) {
+        to->hang_report_ns = VIVERO_FOREVER; /* VIVERO_NONE: never */
+    }
     if (to->start_timeout_ns == 0) {
         to->start_timeout_ns = VIVERO_FOREVER;
     }
@@ -141,24 +157,22 @@ int vv_single_set_going(struct vv_single *single, struct vv_starter *starter,
 }
 
 /* It is still in its init: from now on it is dead to all others. */
-static int give_up(struct vivero_ref ref, const struct vv_tie_wish *wish)
+static void give_up(struct vivero_ref ref, const struct vv_tie_wish *wish)
 {
-    const struct vivero_exit late =
-        vivero_reason(VIVERO_EXIT_KILLED, VIVERO_E_TIMED_OUT,
-                      "its init took too long");
+    const struct vivero_exit late = vivero_reason(
+        VIVERO_EXIT_KILLED, VIVERO_E_TIMED_OUT, "its init took too long");
     struct vivero_exit exit;
 
     untie(ref, wish);
     (void)vv_single_kill(ref, &late);
     /* Or it is ending by itself: then its name is free in a moment. */
     (void)vv_entity_await_end(ref, VIVERO_FOREVER, &exit);
-    return VIVERO_E_TIMED_OUT;
 }
 
 static int start_failed(struct vv_starter *starter, struct vivero_ref ref,
                         const struct vv_tie_wish *wish)
 {
-    (void)vv_starter_await(starter, 2, VIVERO_FOREVER);
+    vv_starter_await_end(starter);
     untie(ref, wish);
     vv_thread_reap();
     if (starter->error == VIVERO_E_DOWN) {
@@ -170,13 +184,15 @@ static int start_failed(struct vv_starter *starter, struct vivero_ref ref,
 static int await_start(struct vv_starter *starter, struct vivero_ref ref,
                        const struct vv_tie_wish *wish, int64_t timeout_ns)
 {
-    int64_t deadline = vv_deadline_after(vivero_now(), timeout_ns);
+    int error = vv_starter_await_start(
+        starter, vv_deadline_after(vivero_now(), timeout_ns));
 
-    if (!vv_starter_await(starter, 1, deadline)) {
+    if (error != VIVERO_OK) {
         (void)vv_entity_disown(ref);
         /* Nothing is told any more; but it may have been. */
-        if (!vv_starter_await(starter, 1, 0)) {
-            return give_up(ref, wish);
+        if (vv_starter_await_start(starter, 0) != VIVERO_OK) {
+            give_up(ref, wish);
+            return error;
         }
     }
     if (starter->error != VIVERO_OK) {

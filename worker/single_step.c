@@ -17,8 +17,7 @@
 
 /* ---- Ends ------------------------------------------------------------------------- */
 
-void vv_single_set_end(struct vv_single *single,
-                       const struct vivero_exit *exit)
+void vv_single_set_end(struct vv_single *single, const struct vivero_exit *exit)
 {
     single->exit = *exit;
     single->ended = true;
@@ -54,11 +53,10 @@ static int run_continue(struct vivero_self *self, const void *in, void *out)
 
 static const struct vivero_operation info_operation = {
     .name = "info", .run = run_info, .file = __FILE__, .line = __LINE__};
-static const struct vivero_operation continue_operation = {
-    .name = "continue",
-    .run = run_continue,
-    .file = __FILE__,
-    .line = __LINE__};
+static const struct vivero_operation continue_operation = {.name = "continue",
+                                                           .run = run_continue,
+                                                           .file = __FILE__,
+                                                           .line = __LINE__};
 
 /* A callback has returned: what it asked for holds from now. */
 static void arm_idle_timeout(struct vv_single *single)
@@ -108,8 +106,8 @@ static void initialise(struct vv_single *single)
 
     single->begun = true;
     if (single->spec.init != NULL) {
-        result = single->spec.init(&stage->self, single->payload,
-                                   single->spec.ctx);
+        result =
+            single->spec.init(&stage->self, single->payload, single->spec.ctx);
     }
     if (result == VIVERO_OK) {
         single->up = true;
@@ -152,9 +150,8 @@ void vv_single_jumped(struct vv_single *single)
 
 void vv_single_given_up(struct vv_single *single)
 {
-    const struct vivero_exit fenced =
-        vivero_reason(VIVERO_EXIT_FENCED, VIVERO_E_FENCED,
-                      "it was given up by others");
+    const struct vivero_exit fenced = vivero_reason(
+        VIVERO_EXIT_FENCED, VIVERO_E_FENCED, "it was given up by others");
 
     single->terminates = true;
     vv_single_set_end(single, &fenced);
@@ -195,8 +192,7 @@ void vv_single_drop_info(struct vv_single *single)
     }
 }
 
-void vv_single_fill_info(struct vv_single *single,
-                         struct vv_envelope *envelope)
+void vv_single_fill_info(struct vv_single *single, struct vv_envelope *envelope)
 {
     struct vivero_info *info = &single->info;
 
@@ -339,8 +335,7 @@ enum vv_step vv_single_step(struct vv_single *single)
 
 /* ---- What a callback may ask for ------------------------------------------------------------------- */
 
-static struct vv_single *calling(struct vivero_entity *entity,
-                                 const char *what)
+static struct vv_single *calling(struct vivero_entity *entity, const char *what)
 {
     VV_CHECK(entity != NULL && entity == vv_here()->worker,
              "%s() outside the worker's own callback", what);

@@ -28,8 +28,8 @@ void vivero_spawn_options_init(struct vivero_spawn_options *options)
 }
 
 static int fill_options(struct vivero_worker_options *to,
-                          const struct vivero_spawn_options *from,
-                          const char *label)
+                        const struct vivero_spawn_options *from,
+                        const char *label)
 {
     struct vivero_spawn_options spawn;
     int error = vv_options_copy(&spawn, sizeof(spawn), from);
@@ -106,8 +106,7 @@ int vivero_spawn_link(const struct vivero_spawn_options *options,
 
 int vivero_spawn_monitor(const struct vivero_spawn_options *options,
                          vivero_spawn_fn *fn, void *argument,
-                         struct vivero_ref *ref,
-                         struct vivero_monitor *monitor)
+                         struct vivero_ref *ref, struct vivero_monitor *monitor)
 {
     const struct spawning spawning = {options, fn, argument, {false, monitor}};
 
@@ -148,8 +147,8 @@ static void give_token(struct vv_single *single, struct vv_envelope *envelope)
     const struct vv_message *message = &envelope->message;
 
     if (envelope->kind == VV_ENVELOPE_OPERATION && message->reply != NULL) {
-        (void)vv_reply_owe(message->reply, message->generation,
-                           &single->debts, &single->info.token);
+        (void)vv_reply_owe(message->reply, message->generation, &single->debts,
+                           &single->info.token);
     }
 }
 
@@ -276,8 +275,7 @@ void vivero_detach(const struct vivero_exit *reason)
              single->label);
     vv_here()->on_end = NULL;
     vv_entity_set_here(NULL);
-    single->exit = reason != NULL
-                       ? *reason
-                       : vivero_reason(VIVERO_EXIT_NORMAL, 0, NULL);
+    single->exit =
+        reason != NULL ? *reason : vivero_reason(VIVERO_EXIT_NORMAL, 0, NULL);
     vv_single_finish(single);
 }

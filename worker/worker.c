@@ -12,6 +12,8 @@
  *      reply slot, or by whoever pays its debt.
  *   I2 A handler writes its answer to the worker's scratch, never to the reply
  *      slot: when it was fenced, the slot may belong to somebody else by then.
+ *   I3 Whoever ends the ticket owns the end of the message: its handler's return
+ *      (or jump), or the supervisor that fenced it. See ticket.h, fence.c.
  * Sync.     worker.ticket: what a snapshot reads belongs to one message.
  *           worker.running_reply: the token with which a running call can be
  *           fenced.
@@ -19,12 +21,13 @@
  *           handler does not run. */
 #include <vivero/error.h>
 #include <vivero/time.h>
+#include <vivero/worker_defer.h>
 #include <vivero/worker_single.h>
 
 #include "base/check.h"
 #include "mailbox/here.h"
 #include "os/clock.h"
-#include "worker/worker_private.h"
+#include "worker/ticket.h"
 
 #include <pthread.h>
 #include <stdio.h>
@@ -40,7 +43,7 @@ void vv_exit_set(struct vivero_exit *exit, enum vivero_exit_kind kind, int code,
 
 /* ---- Counters: one writer at a time, relaxed readers ------------------------------ */
 
-static void count(_Atomic uint64_t *counter)
+void vv_worker_count(_Atomic uint64_t *counter)
 {
     /* relaxed: one writer at a time; readers want a number, not an order. */
     uint64_t value = atomic_load_explicit(counter, memory_order_relaxed);
@@ -102,20 +105,22 @@ static void set_busy(struct vivero_entity *worker)
                                   worker->current.generation,
                               memory_order_release);
     }
-    /* sync(worker.ticket): the fields above are of this message. */
-    atomic_store_explicit(&worker->ticket, counted(&worker->ticket) + 1,
-                          memory_order_release);
+    worker->current.attempt++;
     worker->in_flight = true;
+    vv_ticket_begin(worker, worker->inline_call);
 }
 
 /* The message is over for whoever looks; its caller is told next, so that what
- * a caller sees after its answer includes its own call. */
-static void set_idle(struct vivero_entity *worker)
+ * a caller sees after its answer includes its own call. False: it was taken
+ * away before, and nothing of it is ours any more. */
+static bool set_idle(struct vivero_entity *worker)
 {
     worker->in_flight = false;
-    /* sync(worker.ticket): the message is over. */
-    atomic_store_explicit(&worker->ticket, counted(&worker->ticket) + 1,
-                          memory_order_release);
+    if (!vv_ticket_end(worker)) {
+        vv_worker_notice_fence(worker);
+        return false;
+    }
+    return true;
 }
 
 /* Its caller has been told. */
@@ -164,16 +169,46 @@ static void answer(struct vivero_entity *worker, int result)
     }
 }
 
+const void *vv_worker_arguments(const struct vivero_entity *worker)
+{
+    if (worker->current.operation->in_size == 0) {
+        return NULL;
+    }
+    if (worker->inline_call) {
+        return worker->inline_in;
+    }
+    return worker->current.box != NULL ? worker->current.box->bytes
+                                       : worker->current.args;
+}
+
+void vv_worker_tell_dead(struct vivero_entity *worker,
+                         const struct vv_message *message, const void *in,
+                         const struct vivero_exit *reason)
+{
+    sigjmp_buf *recovery = worker->recovery;
+
+    if (worker->spec->dead == NULL) {
+        return;
+    }
+    worker->recovery = NULL; /* it must not jump out of the hook */
+    worker->spec->dead(message, in, reason, worker->spec->owner);
+    worker->recovery = recovery;
+}
+
 void vv_worker_fail_in_flight(struct vivero_entity *worker)
 {
     if (!worker->in_flight) {
         return;
     }
-    count(&worker->failed);
-    set_idle(worker);
+    if (!set_idle(worker) || vv_worker_keep_current(worker)) {
+        return;
+    }
+    vv_worker_count(&worker->failed);
     if (!worker->owes_current) {
         answer(worker, VIVERO_E_DOWN);
     } /* else it is among the debts, which default as a whole */
+    vv_worker_tell_dead(worker, &worker->current, vv_worker_arguments(worker),
+                        &worker->exit);
     clear_current(worker);
 }
 
@@ -188,6 +223,17 @@ static bool end_failed(struct vivero_entity *worker)
     return false;
 }
 
+/* Its handler came back with something. False: too late. */
+static bool handled(struct vivero_entity *worker, bool good)
+{
+    if (!set_idle(worker)) {
+        return false;
+    }
+    vv_worker_commit(worker, good);
+    vv_worker_count(&worker->handled);
+    return true;
+}
+
 static bool fail(struct vivero_entity *worker, int code, const char *text)
 {
     vv_exit_set(&worker->exit,
@@ -199,8 +245,9 @@ static bool fail(struct vivero_entity *worker, int code, const char *text)
 
 static bool done(struct vivero_entity *worker, int result)
 {
-    count(&worker->handled);
-    set_idle(worker);
+    if (!handled(worker, result == VIVERO_OK)) {
+        return false;
+    }
     answer(worker, result);
     clear_current(worker);
     return true;
@@ -214,8 +261,9 @@ static bool stop(struct vivero_entity *worker)
     if (worker->single == NULL) {
         return done(worker, VIVERO_OK) && false;
     }
-    count(&worker->handled);
-    set_idle(worker);
+    if (!handled(worker, true)) {
+        return false;
+    }
     worker->answers_last = true;
     return false;
 }
@@ -256,8 +304,9 @@ static bool conclude(struct vivero_entity *worker, int verdict)
         if (!worker->owes_current) {
             return fail(worker, verdict, "no reply and no token for one");
         }
-        count(&worker->handled);
-        set_idle(worker);
+        if (!handled(worker, true)) {
+            return false;
+        }
         clear_current(worker);
         return true;
     case VIVERO_FAIL:
@@ -271,22 +320,10 @@ static bool conclude(struct vivero_entity *worker, int verdict)
     }
 }
 
-static const void *arguments_of(const struct vivero_entity *worker)
-{
-    if (worker->current.operation->in_size == 0) {
-        return NULL;
-    }
-    if (worker->inline_call) {
-        return worker->inline_in;
-    }
-    return worker->current.box != NULL ? worker->current.box->bytes
-                                       : worker->current.args;
-}
-
 bool vv_worker_run_current(struct vivero_entity *worker)
 {
     const struct vivero_operation *operation = worker->current.operation;
-    const void *in = arguments_of(worker);
+    const void *in = vv_worker_arguments(worker);
     void *out = NULL;
 
     worker->owes_current = false;
@@ -347,6 +384,7 @@ static struct vivero_entity *step_in(struct vv_crew *crew, uint32_t index,
         return NULL;
     }
     worker = vv_worker_of(seat);
+    vv_watch_arm(worker->spec->watch);
     worker->current = (struct vv_message){.operation = operation};
     worker->inline_call = true;
     worker->inline_in = in;
@@ -425,7 +463,8 @@ static struct vivero_entity *running_here(const char *what)
     return worker;
 }
 
-static void check_is_here(const struct vivero_entity *entity, const char *what)
+void vv_worker_check_is_here(const struct vivero_entity *entity,
+                             const char *what)
 {
     VV_CHECK(entity != NULL, "%s(): self is NULL", what);
     VV_CHECK(vv_here()->worker == entity,
@@ -452,10 +491,23 @@ uint64_t vivero_entity_incarnation(const struct vivero_entity *entity)
     return counted(&entity->incarnation);
 }
 
+uint64_t vivero_entity_generation(const struct vivero_entity *entity)
+{
+    return entity->generation;
+}
+
+uint32_t vivero_entity_attempt(const struct vivero_entity *entity)
+{
+    return entity->in_flight ? entity->current.attempt : 0;
+}
+
 int vivero_entity_replace(struct vivero_entity *entity, const void *payload)
 {
-    check_is_here(entity, "vivero_replace");
-    if (entity->spec->destroy != NULL) {
+    vv_worker_check_is_here(entity, "vivero_replace");
+    if (vv_worker_is_fenced(entity)) {
+        return VIVERO_E_FENCED;
+    }
+    if (entity->spec->destroy != NULL && !entity->spec->commits) {
         entity->spec->destroy(entity->payload, entity->spec->ctx);
     }
     memcpy(entity->payload, payload, entity->spec->payload_size);
@@ -464,7 +516,8 @@ int vivero_entity_replace(struct vivero_entity *entity, const void *payload)
 
 int vivero_entity_fail(struct vivero_entity *entity, int code, const char *text)
 {
-    check_is_here(entity, "vivero_fail");
+    vv_worker_check_is_here(entity, "vivero_fail");
+    vv_worker_run_defers(entity); /* some may stand on the handler's stack */
     vv_exit_set(&entity->exit, VIVERO_EXIT_FAILED, code, text);
     return VIVERO_FAIL;
 }
@@ -478,6 +531,7 @@ static _Noreturn void leave_by_jump(struct vivero_entity *worker,
              worker->name);
     worker->exit = *reason;
     worker->ends = true;
+    vv_worker_run_defers(worker);
     siglongjmp(*worker->recovery, 1);
 }
 
@@ -498,7 +552,7 @@ void vivero_exit_with(const struct vivero_exit *reason)
 int vivero_entity_stop(struct vivero_entity *entity,
                        const struct vivero_exit *reason)
 {
-    check_is_here(entity, "vivero_stop");
+    vv_worker_check_is_here(entity, "vivero_stop");
     VV_CHECK(reason != NULL, "vivero_stop() on worker %s: the reason is NULL",
              entity->name);
     entity->exit = *reason;
@@ -531,10 +585,13 @@ int vivero_entity_reply_later(struct vivero_entity *entity,
 {
     struct vv_message *message = &entity->current;
 
-    check_is_here(entity, "vivero_reply_later");
+    vv_worker_check_is_here(entity, "vivero_reply_later");
     VV_CHECK(entity->in_flight && !entity->owes_current,
              "vivero_reply_later() on worker %s, which has no call to answer",
              entity->name);
+    if (vv_worker_is_fenced(entity)) {
+        return VIVERO_E_FENCED;
+    }
     if (message->reply == NULL && entity->inline_call) {
         int error = make_inline_reply(entity);
 
@@ -555,11 +612,19 @@ int vivero_entity_reply_later(struct vivero_entity *entity,
 int vivero_reply(struct vivero_reply_token token, const void *reply,
                  size_t size)
 {
-    return vv_reply_pay(token, VIVERO_OK, reply, size);
+    int error = vv_worker_may_act(vv_here());
+
+    return error == VIVERO_OK ? vv_reply_pay(token, VIVERO_OK, reply, size)
+                              : error;
 }
 
 int vivero_reply_error(struct vivero_reply_token token, int error)
 {
+    int refused = vv_worker_may_act(vv_here());
+
+    if (refused != VIVERO_OK) {
+        return refused;
+    }
     if (error >= 0) {
         return VIVERO_E_INVALID;
     }
@@ -592,7 +657,8 @@ uint32_t vivero_abandoned_threads(void)
 
 struct vivero_entity *vv_worker_of(const struct vv_seat *seat)
 {
-    return seat->worker;
+    /* sync(seat.worker): it is whole. */
+    return atomic_load_explicit(&seat->worker, memory_order_acquire);
 }
 
 struct vv_seat *vv_worker_seat(const struct vivero_entity *worker)
@@ -650,17 +716,11 @@ static enum vivero_worker_state state_of(struct vivero_entity *worker,
     return VIVERO_WORKER_ABSENT;
 }
 
-static uint64_t load_ticket(const struct vivero_entity *worker)
-{
-    /* sync(worker.ticket): what was written before it can be read. */
-    return atomic_load_explicit(&worker->ticket, memory_order_acquire);
-}
-
 void vv_worker_snapshot(struct vivero_entity *worker,
                         struct vivero_worker_snapshot *snapshot)
 {
-    uint64_t ticket = load_ticket(worker);
-    bool busy = (ticket & 1) != 0;
+    uint64_t ticket = vv_ticket_load(worker);
+    bool busy = vv_ticket_is_running(ticket);
     int64_t now = vv_clock_coarse();
     /* relaxed: checked by the ticket. */
     int64_t since =
@@ -669,7 +729,7 @@ void vv_worker_snapshot(struct vivero_entity *worker,
     const struct vivero_operation *operation =
         atomic_load_explicit(&worker->operation, memory_order_relaxed);
 
-    busy = busy && load_ticket(worker) == ticket;
+    busy = busy && operation != NULL && vv_ticket_load(worker) == ticket;
     snapshot->id = vivero_entity_id(worker);
     snapshot->state = state_of(worker, busy);
     if (busy) {
@@ -678,8 +738,7 @@ void vv_worker_snapshot(struct vivero_entity *worker,
     }
     snapshot->handled = counted(&worker->handled);
     snapshot->failed = counted(&worker->failed);
-    snapshot->stolen =
-        worker->seat != NULL ? counted(&worker->seat->taken) : 0;
+    snapshot->stolen = worker->seat != NULL ? counted(&worker->seat->taken) : 0;
     snapshot->restarts = counted(&worker->incarnation);
     vv_mutex_lock(&worker->lock);
     snapshot->last_exit = worker->last_exit;

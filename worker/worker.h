@@ -30,6 +30,13 @@ typedef void vv_worker_news_fn(struct vivero_entity *worker,
                                enum vv_worker_news news,
                                const struct vivero_exit *exit, void *owner);
 
+/* A message came to nothing; see vivero_dead_fn. On the worker's thread, or on
+ * its supervisor's, under no lock. */
+typedef void vv_worker_dead_fn(const struct vv_message *message, const void *in,
+                               const struct vivero_exit *reason, void *owner);
+
+struct vv_watch;
+
 /* What all workers of a pool have in common; fixed while they exist. */
 struct vv_worker_spec {
     const char *family; /* "thumbs": a worker's name is "thumbs/3" */
@@ -48,6 +55,13 @@ struct vv_worker_spec {
     vv_worker_news_fn *news;
     void *owner;
     struct vv_account *account;
+    struct vv_watch *watch;  /* NULL: nobody looks how long handlers run */
+    vv_worker_dead_fn *dead; /* NULL: nobody wants dead letters */
+    uint32_t retries;
+    bool commits; /* payloads are flat; failures go back to the last good one */
+    bool flushes; /* a failure fails what is queued as well */
+    bool drains;  /* a memory error ends the process in better order */
+    int nudge_signal; /* its threads take this one; 0: none */
 };
 
 enum vv_worker_command {
@@ -56,6 +70,7 @@ enum vv_worker_command {
     VV_COMMAND_STOP   /* after the running message: end for good */
 };
 
+/* seat NULL: a spare one, for vv_worker_succeed(). */
 int vv_worker_new(const struct vv_worker_spec *spec, struct vv_seat *seat,
                   struct vivero_entity **worker);
 /* No thread runs it. NULL is fine. */
@@ -66,8 +81,9 @@ void vv_worker_free(struct vivero_entity *worker);
 int vv_worker_start_thread(struct vivero_entity *worker);
 /* It is about to get a carrier, again or for the first time. */
 void vv_worker_renew(struct vivero_entity *worker);
-/* Be its thread; returns when the worker has ended for good. */
-void vv_worker_carry(struct vivero_entity *worker);
+/* Be its thread; returns when the worker has ended for good. False: it was
+ * fenced meanwhile. */
+bool vv_worker_carry(struct vivero_entity *worker);
 /* Whether START needs a new thread: a handler left the old one. */
 bool vv_worker_lost_thread(struct vivero_entity *worker);
 /* Join its thread, if it has one. */
@@ -88,6 +104,37 @@ bool vv_worker_abandon(struct vivero_entity *worker);
 /* Tell all who wait for an answer of an abandoned worker CLOSING. */
 void vv_worker_fence(struct vivero_entity *worker);
 
+/* ---- Fencing: its supervisor takes a worker's seat from under a handler that
+ * does not come back. Supervisor's thread, in this order; nothing in between
+ * but the owner's own accounts. ---- */
+
+/* Take the running message of exactly this ticket. From here on the old worker
+ * can end nothing. False: it has ended, or its owner gave it up. */
+bool vv_worker_take_away(struct vivero_entity *worker, uint64_t ticket);
+/* Put a spare one into its seat, with its numbers; a start makes a thread. */
+void vv_worker_succeed(struct vivero_entity *old, struct vivero_entity *spare);
+/* Tell everybody who waits for the old one, keep or end its message; next: its
+ * successor, NULL: it has none. */
+void vv_worker_settle_fenced(struct vivero_entity *old,
+                             struct vivero_entity *next,
+                             const struct vivero_exit *exit);
+/* The old thread may go, when it comes back. */
+void vv_worker_release_fenced(struct vivero_entity *old);
+/* Whether it was fenced, rather than abandoned in its own seat. */
+bool vv_worker_is_zombie(struct vivero_entity *worker);
+/* Its thread is gone (VV_NEWS_LEFT_LATE): make a spare of it. */
+void vv_worker_make_spare(struct vivero_entity *old);
+
+/* It has ended for good, and its owner has heard of it; supervisor's thread. */
+void vv_worker_forget(struct vivero_entity *worker);
+
+/* FENCED when the calling thread runs a worker that was fenced. */
+struct vv_here;
+int vv_worker_may_act(const struct vv_here *here);
+/* Take the message that was kept for its next incarnation. False: there is
+ * none. */
+bool vv_worker_take_kept(struct vivero_entity *worker,
+                         struct vv_message *message);
 /* The call its handler runs, by a token for vv_reply_fence(); all zero: none. */
 struct vivero_reply_token
 vv_worker_running_call(const struct vivero_entity *worker);

@@ -131,8 +131,8 @@ VIVERO_API bool vivero_trap_exits(bool trap);
 /* Tie the caller's end to another's: when one ends, the other gets its reason
  * as an exit signal. Idempotent; one unlink removes it. Linking to one that has
  * ended sends the caller NOBODY as a signal.
- * Errors: NO_MEMORY, FORKED; GONE when the other has ended and the caller does
- * not trap exits: it is about to end. */
+ * Errors: NO_MEMORY, FORKED; FENCED when the caller was declared dead; GONE when
+ * the other has ended and the caller does not trap exits: it is about to end. */
 VIVERO_API int vivero_link(struct vivero_ref other);
 
 /* No signal of this link arrives after this, except one that stands in the
@@ -145,7 +145,7 @@ VIVERO_API int vivero_unlink(struct vivero_ref other, bool flush);
 /* Have the caller told once, by VIVERO_INFO_DOWN, when target ends: after all
  * that target sent it, before anything that its successor sends. At once, with
  * NOBODY, when it has ended already. Each call is a monitor of its own.
- * Errors: NO_MEMORY, FORKED. */
+ * Errors: NO_MEMORY, FORKED; FENCED when the caller was declared dead. */
 VIVERO_API VIVERO_MUST_USE int vivero_monitor(struct vivero_ref target,
                                               struct vivero_monitor *monitor);
 

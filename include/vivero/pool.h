@@ -16,12 +16,14 @@
 #include <vivero/api.h>
 #include <vivero/error.h>
 #include <vivero/exit.h>
+#include <vivero/fault.h>
 #include <vivero/future.h>
 #include <vivero/memory.h>
 #include <vivero/operation.h>
 #include <vivero/send.h>
 #include <vivero/time.h>
 #include <vivero/worker.h>
+#include <vivero/worker_defer.h>
 
 #include <stdbool.h>
 #include <stdio.h>
@@ -108,6 +110,32 @@ struct vivero_pool_options {
     vivero_runner_fn *runner;
     void *thread_ctx;            /* handed to these three */
     uint64_t seed;               /* of random picks and jitter */
+
+    /* Failures: see <vivero/fault.h>. */
+    int64_t hang_report_ns;  /* a handler that runs so long is logged, once; 0:
+                                ten seconds; VIVERO_NONE: never */
+    int64_t deadline_ns;     /* of one handler or init, from its begin or its
+                                last vivero_alive(); 0: none; at least 10 ms */
+    int64_t drain_ns;        /* of VIVERO_FAULT_DRAIN; 0: five seconds */
+    vivero_dead_fn *on_dead; /* with ctx */
+    enum vivero_on_hang on_hang; /* at the deadline; REPORT without one */
+    uint32_t abandoned_max;  /* replaced handlers that have not come back; 0: 4;
+                                at most 1024. 16 in the process. One more, and
+                                the pool goes down as by a spent budget */
+    int32_t nudge_signal;    /* sent to a late handler's thread once, before it
+                                is fenced, to interrupt a system call; 0: none.
+                                The program must have a handler for it, without
+                                SA_RESTART */
+    uint32_t retries;        /* how often a message whose handler failed is given
+                                to the next incarnation, at most 3; its caller
+                                goes on waiting. Only with idempotent */
+    enum vivero_state state;
+    enum vivero_mailbox mailbox;
+    enum vivero_fault fault;
+    uint32_t fault_budget;   /* of VIVERO_FAULT_UNSAFE_CONTAIN; 0: 1 */
+    enum vivero_isolation isolation;
+    bool idempotent;         /* running a message twice does no harm */
+    bool reserved[3];        /* false */
 };
 
 #define VIVERO_POOL_OPTIONS(...)          \
@@ -126,8 +154,10 @@ VIVERO_BEGIN
  *
  * Blocks: until every init has returned.
  * Errors: INVALID for impossible options; NO_MEMORY; LIMIT when the system
- * gives no more threads; UNSUPPORTED for an arena without jemalloc; FORKED in
- * a forked child; or the code with which an init failed. */
+ * gives no more threads; UNSUPPORTED for an arena without jemalloc, and for
+ * what is not built yet; DENIED for a nudge_signal that the program does not
+ * handle, and for VIVERO_FAULT_DRAIN without vivero_fault_install(); FORKED in a forked child; FENCED in a handler that was replaced;
+ * TIMED_OUT when an init was replaced; or the code with which an init failed. */
 VIVERO_API VIVERO_MUST_USE int
 vivero_pool_open(const struct vivero_pool_options *options,
                  struct vivero_pool **pool);
@@ -196,7 +226,8 @@ VIVERO_API int vivero_pool_run_here(struct vivero_pool *pool);
  * vivero_last_exit(); CANCELLED; CLOSING; DRAINING; DEADLOCK; NO_MEMORY;
  * LIMIT when in is larger than a mebibyte; FORKED; NOT_FOUND for a worker id
  * that does not exist, GONE for one that halted; AGAIN while the pool opens (in
- * an init); or what the handler returned. */
+ * an init); FENCED in a handler that was replaced, as everything here but
+ * close; or what the handler returned. */
 VIVERO_API int vivero_pool_call(struct vivero_pool *pool,
                                 const struct vivero_operation *operation,
                                 const void *in, void *out,
@@ -342,6 +373,8 @@ struct vivero_pool_snapshot {
     uint64_t wake_ups;     /* sleeping workers woken */
     struct vivero_memory_stats memory;
     const struct vivero_worker_snapshot *worker;
+    uint32_t abandoned;    /* replaced handlers that have not come back */
+    uint32_t reserved;
 };
 
 /* Take a picture of the pool without stopping it; each number is true on its

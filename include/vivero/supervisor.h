@@ -11,6 +11,7 @@
  * temporary, significant, shutdown. */
 
 #include <vivero/api.h>
+#include <vivero/child.h>
 #include <vivero/entity.h>
 #include <vivero/error.h>
 #include <vivero/exit.h>
@@ -40,53 +41,10 @@ enum vivero_auto_shutdown {
     VIVERO_AUTO_ALL_SIGNIFICANT  /* when the last of them has */
 };
 
-enum vivero_child_type {
-    VIVERO_CHILD_WORKER = 0,
-    VIVERO_CHILD_SUPERVISOR
-};
+enum vivero_child_type { VIVERO_CHILD_WORKER = 0, VIVERO_CHILD_SUPERVISOR };
 
 /* As a child's shutdown_ns: kill it at once. */
 #define VIVERO_BRUTAL_KILL (-3)
-
-/* ---- Kinds of children ------------------------------------------------------ */
-
-/* What a kind of child is given to start with. */
-struct vivero_child_start {
-    struct vivero_ref child;   /* names this incarnation, in all that follows */
-    const void *options;       /* the spec's, as copied */
-    const void *argument;      /* given to start_child; NULL: none */
-    size_t argument_size;
-    struct vivero_carriers *carriers; /* the supervisor's shared ones; NULL */
-    uint64_t incarnation;      /* 0 at first */
-};
-
-/* How a supervisor starts and ends one kind of child. All are called on the
- * supervisor's thread, under no lock, and must not block for long: what takes
- * time says so and reports later, from any thread, with the functions below.
- * Static, as long as the supervisor lives. */
-struct vivero_child_ops {
-    size_t size; /* sizeof(struct vivero_child_ops) */
-    const char *kind; /* for reports: "worker", "pool" */
-    /* Returns 0: it is up; VIVERO_CHILD_STARTING: vivero_child_started() will
-     * tell; VIVERO_IGNORE: there will be none, and that is fine; negative: it
-     * could not. */
-    int (*start)(const struct vivero_child_start *start);
-    /* Have it end for this reason; vivero_child_ended() tells. NULL: it is
-     * killed. */
-    void (*stop)(struct vivero_ref child, const struct vivero_exit *reason,
-                 const void *options);
-    /* Its time is up, or it is to be killed brutally: the supervisor counts it
-     * as ended when this returns, and whatever it reports later as nothing.
-     * NULL: nothing is done, it is forgotten. */
-    void (*kill)(struct vivero_ref child, const void *options);
-    /* A copy of options that the supervisor keeps; NULL: no memory. And its
-     * release. Both NULL: the options stay where they are for as long as the
-     * supervisor lives. */
-    void *(*copy)(const void *options);
-    void (*release)(void *options);
-};
-
-#define VIVERO_CHILD_STARTING 2
 
 /* The kinds there are; options are their options structs. */
 VIVERO_API extern const struct vivero_child_ops vivero_child_worker;
@@ -110,36 +68,39 @@ struct vivero_child_spec {
     int64_t start_timeout_ns; /* 0: for ever; past it the start has failed and
                                  the child is killed */
     bool significant;
-    bool own_thread;   /* dynamic: a thread of its own, not the shared ones */
-    int32_t intensity; /* a budget of its own: more restarts than this within
-                          period_ns and it is left alone (quarantined), its
-                          siblings untouched; 0: only the supervisor's counts;
+    bool own_thread; /* dynamic: a thread of its own, not the shared ones */
+    int32_t
+        intensity; /* a budget of its own, in place of the supervisor's: more
+                          restarts than this within period_ns and it is left
+                          alone (quarantined; a dynamic one is forgotten), its
+                          siblings untouched; 0: the supervisor's counts;
                           VIVERO_NONE: none is allowed */
-    int64_t period_ns; /* of that budget; 0: the supervisor's */
-    int64_t backoff_ns;     /* delay before the second restart in a row, doubling
-                               from there with jitter; 0: none */
+    int64_t period_ns;      /* of that budget; 0: the supervisor's */
+    int64_t backoff_ns;     /* delay before the second restart in a row, or that
+                               of its group, doubling from there with jitter;
+                               0: none */
     int64_t backoff_max_ns; /* 0: one second */
 };
 
-#define VIVERO_CHILD_SPEC(...)          \
-    (&(const struct vivero_child_spec){ \
+#define VIVERO_CHILD_SPEC(...)                                                 \
+    (&(const struct vivero_child_spec){                                        \
         .size = sizeof(struct vivero_child_spec), __VA_ARGS__})
 
 enum vivero_report_kind {
-    VIVERO_REPORT_STARTED = 1,   /* a child came up */
-    VIVERO_REPORT_START_ERROR,   /* a start or restart failed */
-    VIVERO_REPORT_ENDED,         /* a child ended by itself, against its type */
-    VIVERO_REPORT_SHUTDOWN_ERROR,/* it did not end as it was asked to */
-    VIVERO_REPORT_QUARANTINED,   /* its own budget is spent */
-    VIVERO_REPORT_GAVE_UP        /* the supervisor's budget is spent */
+    VIVERO_REPORT_STARTED = 1, /* a child came up */
+    VIVERO_REPORT_START_ERROR, /* a start or restart failed */
+    VIVERO_REPORT_ENDED,       /* a child ended by itself, against its type */
+    VIVERO_REPORT_SHUTDOWN_ERROR, /* it did not end as it was asked to */
+    VIVERO_REPORT_QUARANTINED,    /* its own budget is spent */
+    VIVERO_REPORT_GAVE_UP         /* the supervisor's budget is spent */
 };
 
 /* One incident. Valid during the call. */
 struct vivero_report {
     enum vivero_report_kind kind;
-    const char *supervisor;     /* its name */
-    const char *child;          /* its id; "" in a dynamic one */
-    struct vivero_ref ref;      /* of the child; nobody: it has none */
+    const char *supervisor;           /* its name */
+    const char *child;                /* its id; "" in a dynamic one */
+    struct vivero_ref ref;            /* of the child; nobody: it has none */
     const struct vivero_exit *reason; /* NULL for STARTED */
     enum vivero_restart restart;
     enum vivero_child_type type;
@@ -149,7 +110,8 @@ struct vivero_report {
                              children with the same reason; else 1 */
 };
 
-/* On the supervisor's thread, under no lock; must not call the supervisor. */
+/* On the supervisor's thread, under no lock; a call of that supervisor from here
+ * is answered DEADLOCK. */
 typedef void vivero_report_fn(const struct vivero_report *report, void *ctx);
 
 /* The supervisor gave up and nobody is above it: the last word before it is
@@ -162,17 +124,17 @@ struct vivero_supervisor_options {
     const char *name; /* registered if not NULL; for reports "supervisor" */
     enum vivero_strategy strategy;
     enum vivero_auto_shutdown auto_shutdown;
-    int32_t intensity;  /* 0: 3; VIVERO_NONE: none; VIVERO_UNLIMITED */
+    int32_t intensity;     /* 0: 3; VIVERO_NONE: none; VIVERO_UNLIMITED */
     uint32_t children_max; /* dynamic: running and restarting ones; 0: no
                               bound */
-    int64_t period_ns;  /* 0: five seconds */
+    int64_t period_ns;     /* 0: five seconds */
     const struct vivero_child_spec *const *children; /* in start order */
     size_t child_count;
     const struct vivero_child_spec *template_; /* dynamic: what start_child with
                                                   an argument starts; NULL */
-    uint32_t carriers;  /* dynamic: threads that worker children share; 0: one
-                           per usable CPU, made with the first of them */
-    bool link;          /* end with the caller, for whatever reason it ends */
+    uint32_t carriers; /* dynamic: threads that worker children share; 0: one
+                           per usable CPU. For open_shared */
+    bool link;         /* end with the caller, for whatever reason it ends */
     bool abort_on_give_up; /* abort() after on_gave_up, for those who restart
                               the whole process */
     unsigned char reserved[2];
@@ -181,16 +143,16 @@ struct vivero_supervisor_options {
     void *ctx; /* handed to both */
 };
 
-#define VIVERO_SUPERVISOR_OPTIONS(...)          \
-    (&(const struct vivero_supervisor_options){ \
+#define VIVERO_SUPERVISOR_OPTIONS(...)                                         \
+    (&(const struct vivero_supervisor_options){                                \
         .size = sizeof(struct vivero_supervisor_options), __VA_ARGS__})
 
 /* The children's list, for .children and .child_count. */
-#define VIVERO_CHILDREN(...)                                            \
-    .children = (const struct vivero_child_spec *const[]){__VA_ARGS__}, \
-    .child_count = sizeof((const struct vivero_child_spec *const[]){    \
-                       __VA_ARGS__}) /                                  \
-                   sizeof(const struct vivero_child_spec *)
+#define VIVERO_CHILDREN(...)                                                   \
+    .children = (const struct vivero_child_spec *const[]){__VA_ARGS__},        \
+    .child_count =                                                             \
+        sizeof((const struct vivero_child_spec *const[]){__VA_ARGS__}) /       \
+        sizeof(const struct vivero_child_spec *)
 
 /* What is wrong with a spec, besides VIVERO_E_INVALID: for people and tests. */
 enum vivero_spec_fault {
@@ -198,8 +160,8 @@ enum vivero_spec_fault {
     VIVERO_SPEC_MISSING_ID,
     VIVERO_SPEC_LONG_ID,
     VIVERO_SPEC_DUPLICATE_ID,
-    VIVERO_SPEC_MISSING_OPS,   /* no table, or one without start */
-    VIVERO_SPEC_BAD_SIZE,      /* of the struct, or of ops */
+    VIVERO_SPEC_MISSING_OPS, /* no table, or one without start */
+    VIVERO_SPEC_BAD_SIZE,    /* of the struct, or of ops */
     VIVERO_SPEC_BAD_RESTART,
     VIVERO_SPEC_BAD_TYPE,
     VIVERO_SPEC_BAD_SHUTDOWN,
@@ -213,7 +175,8 @@ enum vivero_spec_fault {
     VIVERO_SPEC_BAD_AUTO_SHUTDOWN, /* unknown, or with a dynamic one */
     VIVERO_SPEC_BAD_CHILDREN, /* NULL among them, static ones under dynamic, a
                                  template elsewhere, children_max elsewhere */
-    VIVERO_SPEC_BAD_NAME
+    VIVERO_SPEC_BAD_NAME,     /* of the supervisor: empty, or too long */
+    VIVERO_SPEC_FAULT_COUNT
 };
 
 VIVERO_BEGIN
@@ -225,6 +188,12 @@ vivero_supervisor_options_init(struct vivero_supervisor_options *options);
 /* What is wrong with these, the first thing found; never starts anything. */
 VIVERO_API enum vivero_spec_fault
 vivero_supervisor_check(const struct vivero_supervisor_options *options);
+/* The same for one spec, as a child of a supervisor of this strategy and
+ * auto_shutdown. */
+VIVERO_API enum vivero_spec_fault
+vivero_child_spec_check(const struct vivero_child_spec *spec,
+                        enum vivero_strategy strategy,
+                        enum vivero_auto_shutdown auto_shutdown);
 /* "significant", "duplicate id": static text. */
 VIVERO_API const char *vivero_spec_fault_text(enum vivero_spec_fault fault);
 
@@ -255,21 +224,22 @@ VIVERO_API int vivero_supervisor_stop(struct vivero_ref ref,
 
 /* ---- Children ----------------------------------------------------------------------
  *
- * Blocks, all of these: until the supervisor has dealt with it, which it does
- * not while it starts, stops or restarts a group; at most timeout_ns.
- * Errors, all of these: GONE; CLOSING when it is stopping; TIMED_OUT: it may
- * still happen; DEADLOCK: a descendant may not wait for its own supervisor
- * while that waits for it; NO_MEMORY; FORKED. */
+ * Blocks, all of these: until the supervisor has dealt with it; one that is not
+ * dynamic does nothing else while children start, stop or restart. At most
+ * timeout_ns.
+ * Errors, all of these: GONE; INVALID: ref names no supervisor; CLOSING when it
+ * is stopping; TIMED_OUT: it may still happen; DEADLOCK: a descendant may not
+ * wait for its own supervisor while that waits for it; NO_MEMORY; FORKED. */
 
 /* Add a child and start it; *ref is nobody if it was ignored. In a dynamic
  * supervisor spec may be NULL: the template.
  * Errors: INVALID; EXISTS when the id runs, *ref is it; AGAIN when the id is
  * known but does not run (OTP's already_present); LIMIT: children_max; or what
  * its start answered, and then it is not kept. */
-VIVERO_API int vivero_supervisor_start_child(struct vivero_ref ref,
-                                             const struct vivero_child_spec *spec,
-                                             int64_t timeout_ns,
-                                             struct vivero_ref *child);
+VIVERO_API int
+vivero_supervisor_start_child(struct vivero_ref ref,
+                              const struct vivero_child_spec *spec,
+                              int64_t timeout_ns, struct vivero_ref *child);
 /* The template, with size bytes for vivero_argument(); copied and kept for its
  * restarts. */
 VIVERO_API int vivero_supervisor_start_child_with(struct vivero_ref ref,
@@ -306,7 +276,8 @@ VIVERO_API int vivero_supervisor_delete_child(struct vivero_ref ref,
 enum vivero_child_state {
     VIVERO_CHILD_STOPPED = 0,
     VIVERO_CHILD_RUNNING,
-    VIVERO_CHILD_RESTARTING, /* a restart failed or waits for its time */
+    VIVERO_CHILD_RESTARTING, /* a restart failed, waits for its time, or has not
+                                come up yet; dynamic: a first start, too */
     VIVERO_CHILD_QUARANTINED /* its own budget is spent */
 };
 
@@ -372,16 +343,6 @@ enum vivero_tree_format {
 VIVERO_API int vivero_tree_print(struct vivero_ref ref, FILE *out,
                                  enum vivero_tree_format format,
                                  int64_t timeout_ns);
-
-/* ---- What the program's own kinds report ------------------------------------------------- */
-
-/* After VIVERO_CHILD_STARTING: it is up (0), VIVERO_IGNORE, or failed (negative).
- * Thread: any. Harmless when it was given up meanwhile. */
-VIVERO_API void vivero_child_started(struct vivero_ref child, int error);
-
-/* It has ended, by itself or because it was asked. */
-VIVERO_API void vivero_child_ended(struct vivero_ref child,
-                                   const struct vivero_exit *reason);
 
 VIVERO_END
 

@@ -8,6 +8,7 @@
 #include <vivero/entity.h>
 #include <vivero/error.h>
 #include <vivero/exit.h>
+#include <vivero/fault.h>
 #include <vivero/future.h>
 #include <vivero/log.h>
 #include <vivero/memory.h>
@@ -18,6 +19,7 @@
 #include <vivero/send.h>
 #include <vivero/time.h>
 #include <vivero/worker.h>
+#include <vivero/worker_defer.h>
 #include <vivero/worker_carriers.h>
 #include <vivero/worker_define.h>
 #include <vivero/worker_single.h>

@@ -15,6 +15,7 @@
 #include <vivero/child.h>
 #include <vivero/entity.h>
 #include <vivero/error.h>
+#include <vivero/fault.h>
 #include <vivero/future.h>
 #include <vivero/send.h>
 #include <vivero/time.h>
@@ -61,6 +62,13 @@ struct vivero_worker_options {
     bool quiet; /* an init that fails is not logged */
     struct vivero_carriers *carriers; /* share these; NULL: a thread of its own */
     size_t stack_size;                /* bytes; 0: 256 KiB */
+    int64_t hang_report_ns; /* a callback that runs so long is logged, once; 0:
+                               ten seconds; VIVERO_NONE: never */
+    int64_t deadline_ns;    /* of one callback, from its begin or its latest
+                               vivero_alive(); 0: none; at least 10 ms */
+    enum vivero_on_hang on_hang; /* at the deadline; REPLACE: declared dead, a
+                                    supervisor starts another one */
+    uint32_t reserved;
 };
 
 #define VIVERO_WORKER_OPTIONS(...)          \

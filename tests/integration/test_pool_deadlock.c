@@ -2,6 +2,7 @@
 #include <vivero/vivero.h>
 
 #include "tests/lib/crew.h"
+#include "tests/lib/eventually.h"
 #include "tests/lib/suite.h"
 
 /* No call here has a deadline: one that waits for ever would hang the test. */
@@ -279,6 +280,12 @@ static void lets_a_circle_close_through_a_free_sibling(void)
     CU_ASSERT_EQUAL(outcome_of(&outer_operation, &there), VIVERO_OK);
 }
 
+static bool second_has_mail(void *ctx)
+{
+    (void)ctx;
+    return crew_worker(pool, 2).queued == 1;
+}
+
 static void lets_a_worker_wait_for_a_sibling_that_is_merely_busy(void)
 {
     struct caller caller = {.operation = &inner_operation};
@@ -290,8 +297,9 @@ static void lets_a_worker_wait_for_a_sibling_that_is_merely_busy(void)
     caller.pool = pool;
     caller.in = &inner;
     caller.out = &outcome;
+    caller.send = VIVERO_SEND(.worker = 1);
     caller_start(&caller);
-    CU_ASSERT(crew_await_queued(pool, 1));
+    CU_ASSERT(eventually(second_has_mail, NULL, CREW_PATIENCE));
     gate_open(&gate);
     caller_join(&caller);
 

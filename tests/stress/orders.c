@@ -8,6 +8,8 @@
 
 #define TOKENS_MAX 256u
 #define NONSENSE 77
+#define HANGS_AT_ONCE 6 /* the process may have sixteen zombies */
+#define HANG_NS 150000000
 #define ERROR_LATER (-2000)
 
 struct site sites[SITES];
@@ -174,6 +176,20 @@ static int run_later(struct vivero_self *self, const struct order *order,
 
 static void call_next(const struct order *order);
 
+/* A zombie's work is as good as any, but nobody hears of it. */
+static void hang(const struct order *order)
+{
+    static _Atomic int hanging;
+
+    if (!order->site->replaces || is_client || order->number % 16 != 0) {
+        return;
+    }
+    if (atomic_fetch_add(&hanging, 1) < HANGS_AT_ONCE) {
+        nap(HANG_NS);
+    }
+    atomic_fetch_sub(&hanging, 1);
+}
+
 static int carry_out(struct vivero_self *self, const struct order *order,
                      uint64_t *out)
 {
@@ -204,6 +220,9 @@ static int carry_out(struct vivero_self *self, const struct order *order,
         break;
     case CALL_NEXT:
         call_next(order);
+        break;
+    case HANG:
+        hang(order);
         break;
     case SUCCEED:
     case WHAT_COUNT:
@@ -239,12 +258,21 @@ void count_refusal(struct site *site, int result)
 {
     if (result == VIVERO_E_NOT_FOUND || result == VIVERO_E_DEADLOCK) {
         atomic_fetch_add(&site->refused, 1);
-    } else if (result == VIVERO_E_GONE) {
+    } else if (result == VIVERO_E_GONE || result == VIVERO_E_FENCED) {
         atomic_fetch_add(&site->gone, 1);
     }
 }
 
-/* GONE, NOT_FOUND: a worker picked by key or at random was taken away. */
+static bool has_hung(const struct site *site)
+{
+    const struct vivero_exit *exit = vivero_last_exit();
+
+    return site->replaces && (exit->kind == VIVERO_EXIT_HUNG_CPU ||
+                              exit->kind == VIVERO_EXIT_HUNG_BLOCKED);
+}
+
+/* GONE, NOT_FOUND: a worker picked by key or at random was taken away. FENCED:
+ * the calling worker was; DOWN: on a busy machine anybody is late. */
 static bool nested_fits(const struct site *site, int result, uint64_t out)
 {
     switch (result) {
@@ -256,7 +284,10 @@ static bool nested_fits(const struct site *site, int result, uint64_t out)
     case VIVERO_E_DEADLOCK:
     case VIVERO_E_GONE:
     case VIVERO_E_NOT_FOUND:
+    case VIVERO_E_FENCED:
         return true;
+    case VIVERO_E_DOWN:
+        return has_hung(site);
     default:
         return false;
     }
@@ -282,6 +313,9 @@ static bool down_fits(const struct order *order)
 {
     const struct vivero_exit *exit = vivero_last_exit();
 
+    if (has_hung(order->site)) {
+        return true;
+    }
     switch (order->what) {
     case FAIL:
     case JUMP_OUT:
@@ -299,6 +333,7 @@ static bool down_fits(const struct order *order)
     case SUCCEED_LATE:
     case CALL_NEXT:
     case RETURN_ERROR:
+    case HANG:
     case WHAT_COUNT:
         break;
     }
@@ -308,7 +343,8 @@ static bool down_fits(const struct order *order)
 static bool ok_fits(const struct order *order, uint64_t out)
 {
     return out == answer_of(order->number) &&
-           (order->what <= ANSWER_LATER || order->what == CALL_NEXT);
+           (order->what <= ANSWER_LATER || order->what == CALL_NEXT ||
+            order->what == HANG);
 }
 
 bool call_fits(const struct order *order, int result, uint64_t out,

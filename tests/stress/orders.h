@@ -18,6 +18,7 @@
 struct site {
     struct vivero_pool *pool;
     bool call_may_be_full;
+    bool replaces;             /* handlers that hang */
     _Atomic uint64_t begun;    /* handlers */
     _Atomic uint64_t attempts; /* to send one message */
     _Atomic uint64_t batched;  /* accepted by batches; no attempts */
@@ -37,6 +38,7 @@ enum what {
     FAIL,
     JUMP_OUT,
     END_THREAD, /* of a caller that runs its own call: FAIL */
+    HANG,       /* now and then, where the pool replaces: else SUCCEED */
     WHAT_COUNT
 };
 

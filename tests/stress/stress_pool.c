@@ -2,8 +2,9 @@
 /* stress_pool [MESSAGES]: several pools, several clients, everything at once.
  *
  * Clients call and cast with random time-outs; handlers succeed, fail, jump out
- * of deep calls, end their threads, sleep past the deadline, answer later from
- * another thread, call the next pool; meanwhile messages are cancelled, pools
+ * of deep calls, end their threads, sleep past the deadline, hang until they are
+ * replaced and come back as zombies, answer later from another thread, call the
+ * next pool; meanwhile messages are cancelled, pools
  * are pictured, suspended and resized. Every answer must fit what its handler
  * did, no message may be handled twice, and in the end the numbers of each pool
  * must add up exactly.
@@ -231,8 +232,11 @@ static void print_payload(const void *payload, FILE *out, void *ctx)
     .payload_size = sizeof(uint64_t), .init = init_payload,                    \
     .print_payload = print_payload
 
+#define REPLACING                                                              \
+    .deadline_ns = 50000000, .on_hang = VIVERO_HANG_REPLACE, .abandoned_max = 16
+
 static const struct vivero_pool_options *const options[SITES] = {
-    VIVERO_POOL_OPTIONS(COMMON, .name = "waiting", .workers = 4,
+    VIVERO_POOL_OPTIONS(COMMON, REPLACING, .name = "waiting", .workers = 4,
                         .mailbox_depth = 8, .full_call = VIVERO_FULL_WAIT,
                         .full_cast = VIVERO_FULL_REJECT),
     VIVERO_POOL_OPTIONS(COMMON, .name = "rejecting", .workers = 3,
@@ -244,7 +248,7 @@ static const struct vivero_pool_options *const options[SITES] = {
                         .full_call = VIVERO_FULL_DROP_OLDEST,
                         .full_cast = VIVERO_FULL_DROP_NEWEST,
                         .pick = VIVERO_PICK_KEY, .linger_ns = 1000000),
-    VIVERO_POOL_OPTIONS(COMMON, .name = "inline", .workers = 2,
+    VIVERO_POOL_OPTIONS(COMMON, REPLACING, .name = "inline", .workers = 2,
                         .mailbox_depth = 3, .full_call = VIVERO_FULL_WAIT,
                         .full_cast = VIVERO_FULL_WAIT, .caller_runs = true,
                         .call_timeout_ns = PATIENCE, .backoff_ns = 20000,
@@ -260,6 +264,7 @@ static bool open_site(uint32_t index)
     }
     sites[index].call_may_be_full =
         options[index]->full_call != VIVERO_FULL_WAIT;
+    sites[index].replaces = options[index]->on_hang == VIVERO_HANG_REPLACE;
     return true;
 }
 
@@ -267,9 +272,11 @@ static void print_numbers(const struct vivero_pool_snapshot *n)
 {
     printf("%-10s accepted %" PRIu64 " = handled %" PRIu64 " + failed %" PRIu64
            " + expired %" PRIu64 " + cancelled %" PRIu64 " + dropped %" PRIu64
-           " + dead %" PRIu64 "; rejected %" PRIu64 ", restarts %" PRIu64 "\n",
+           " + dead %" PRIu64 "; rejected %" PRIu64 ", restarts %" PRIu64
+           ", zombies %" PRIu32 "\n",
            n->name, n->accepted, n->handled, n->failed, n->expired,
-           n->cancelled, n->dropped, n->dead, n->rejected, n->restarts);
+           n->cancelled, n->dropped, n->dead, n->rejected, n->restarts,
+           n->abandoned);
 }
 
 /* The conservation law, and that the pool counts as its clients do: who was
@@ -361,6 +368,9 @@ static bool stress(uint64_t seed)
     stop_answering();
     for (uint32_t i = 0; i < SITES; i++) {
         close_site(&sites[i]);
+    }
+    while (vivero_abandoned_threads() > 0) {
+        nap(1000000);
     }
     check_messages();
     free(fates);

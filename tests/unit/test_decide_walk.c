@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* Long random lives of one to five children, under a fake clock. They are
+/* Long random lives of a crew of one to five children, under a fake clock. They are
  * modelled after the workers: one word of command each, one queue of news for
  * all. */
 #include <vivero/error.h>
@@ -13,12 +13,8 @@
 #define QUEUE_MAX 64u
 
 static struct vv_decide decide;
-static struct vv_action actions[CHILDREN_MAX + 3];
-
-static bool open_decide(const struct vv_decide_options *options)
-{
-    return vv_decide_init(&decide, options, NULL) == VIVERO_OK;
-}
+static struct vv_policy policy;
+static struct vv_budget budgets[CHILDREN_MAX];
 
 /* ---- The model -------------------------------------------------------------
  */
@@ -28,6 +24,7 @@ enum life { ABSENT, IN_INIT, UP, WAITS_FOR_A_WORD };
 enum word { NO_WORD, WORD_START, WORD_STOP };
 
 struct child {
+    struct vv_child child; /* first */
     enum life life;
     enum word word;
     bool has_thread; /* until its FINISHED has been heard */
@@ -113,8 +110,8 @@ static void stop_child(uint32_t index)
 
 static void check_start(uint32_t index, enum vv_child_phase before)
 {
-    check(!decide.stopping, "START after stopping began");
-    check(decide.children[index].phase == VV_CHILD_STARTING,
+    check(!vv_decide_is_leaving(&decide), "START after stopping began");
+    check(children[index].child.phase == VV_CHILD_STARTING,
           "START of a child that is not STARTING");
     check(before != VV_CHILD_STOPPING, "START of a child that is to stop");
 }
@@ -123,10 +120,9 @@ static void check_start(uint32_t index, enum vv_child_phase before)
 static void check_stop(uint32_t index, enum vv_event_kind event,
                        enum vv_child_phase before)
 {
-    bool again = before == VV_CHILD_STOPPING &&
-                 (event == VV_EVENT_EXITED || event == VV_EVENT_START_FAILED);
+    bool again = before == VV_CHILD_STOPPING && event == VV_EVENT_EXITED;
 
-    check(decide.children[index].phase == VV_CHILD_STOPPING,
+    check(children[index].child.phase == VV_CHILD_STOPPING,
           "STOP of a child that is not STOPPING");
     check(again || (before != VV_CHILD_STOPPING && before != VV_CHILD_STOPPED),
           "STOP twice, or of a child that is not there");
@@ -137,35 +133,41 @@ static void check_down(void)
     downs++;
     check(downs == 1, "DOWN twice");
     for (uint32_t i = 0; i < child_count; i++) {
-        check(decide.children[i].phase == VV_CHILD_STOPPED &&
+        check(children[i].child.phase == VV_CHILD_STOPPED &&
                   children[i].life == ABSENT,
               "DOWN before the last child ended");
     }
 }
 
+static uint32_t index_of(const struct vv_child *child)
+{
+    return child != NULL ? (uint32_t)((const struct child *)child - children)
+                         : 0;
+}
+
 static void perform(const struct vv_action *action, enum vv_event_kind event,
                     const enum vv_child_phase *before)
 {
-    uint32_t index = action->child;
+    uint32_t index = index_of(action->child);
 
-    switch (action->kind) {
-    case VV_ACTION_START:
+    if (action->kind == VV_ACTION_START) {
         check_start(index, before[index]);
         start_child(index);
-        break;
-    case VV_ACTION_STOP:
+    } else if (action->kind == VV_ACTION_STOP) {
         check_stop(index, event, before[index]);
         stop_child(index);
-        break;
-    case VV_ACTION_REFUSE:
-        break;
-    case VV_ACTION_GIVE_UP:
+    } else if (action->kind == VV_ACTION_LATER) {
+        tell(VV_EVENT_TURN, index);
+    } else if (action->kind == VV_ACTION_GIVE_UP) {
         give_ups++;
         check(give_ups == 1, "GIVE_UP twice");
-        break;
-    case VV_ACTION_DOWN:
+    } else if (action->kind == VV_ACTION_DOWN) {
         check_down();
-        break;
+    } else {
+        check(action->kind == VV_ACTION_REFUSE ||
+                  action->kind == VV_ACTION_REPORT_ENDED ||
+                  action->kind == VV_ACTION_REPORT_START_ERROR,
+              "what no crew is told");
     }
 }
 
@@ -179,15 +181,22 @@ static void notice(enum vv_event_kind event, uint32_t index)
         child->spoken_for = false;
         break;
     case VV_EVENT_FINISHED:
-        *child = (struct child){.asked = child->asked};
+        child->life = ABSENT;
+        child->word = NO_WORD;
+        child->has_thread = false;
+        child->lost = false;
+        child->spoken_for = false;
         break;
     case VV_EVENT_ADD:
     case VV_EVENT_REMOVE:
         child->asked = false;
         break;
+    case VV_EVENT_OPEN:
+    case VV_EVENT_IGNORED:
     case VV_EVENT_STARTED:
-    case VV_EVENT_START_FAILED:
     case VV_EVENT_EXITED:
+    case VV_EVENT_EXHAUSTED:
+    case VV_EVENT_TURN:
     case VV_EVENT_TICK:
     case VV_EVENT_STOP:
     case VV_EVENT_COUNT:
@@ -198,15 +207,16 @@ static void notice(enum vv_event_kind event, uint32_t index)
 static void feed(enum vv_event_kind event, uint32_t index)
 {
     enum vv_child_phase before[CHILDREN_MAX];
-    uint32_t count;
+    struct vv_event told = {event, &children[index].child, VIVERO_EXIT_FAILED,
+                            now};
+    struct vv_action action;
 
     for (uint32_t i = 0; i < child_count; i++) {
-        before[i] = decide.children[i].phase;
+        before[i] = children[i].child.phase;
     }
-    count = vv_decide(&decide, event, index, now, actions);
-    check(count <= vv_decide_actions_max(&decide), "too many actions");
-    for (uint32_t i = 0; i < count; i++) {
-        perform(&actions[i], event, before);
+    vv_decide(&decide, &told);
+    while (vv_decide_take(&decide, &action)) {
+        perform(&action, event, before);
     }
     notice(event, index);
 }
@@ -255,7 +265,7 @@ static void live(uint32_t index, bool may_fail)
 
     if (child->life == IN_INIT) {
         if (may_fail && roll(4) == 0) {
-            fall(index, VV_EVENT_START_FAILED);
+            fall(index, VV_EVENT_EXITED);
         } else {
             child->life = UP;
             tell(VV_EVENT_STARTED, index);
@@ -282,7 +292,7 @@ static void own(uint32_t index)
 static void pass_time(int64_t step)
 {
     now += step;
-    if (vv_decide_next(&decide) <= now) {
+    if (vv_decide_due(&decide) <= now) {
         feed(VV_EVENT_TICK, 0);
     }
 }
@@ -327,7 +337,7 @@ static void check_rest(void)
     for (uint32_t i = 0; i < child_count; i++) {
         enum life life = children[i].life;
 
-        switch (decide.children[i].phase) {
+        switch (children[i].child.phase) {
         case VV_CHILD_STOPPED:
             check(life == ABSENT, "STOPPED, and yet there");
             break;
@@ -337,10 +347,10 @@ static void check_rest(void)
         case VV_CHILD_WAITING:
             check(life == ABSENT || life == WAITS_FOR_A_WORD,
                   "WAITING, and yet alive");
-            check(vv_decide_next(&decide) < VIVERO_FOREVER,
-                  "WAITING, and never due");
+            check(children[i].child.due.is_set, "WAITING, and never due");
             break;
         case VV_CHILD_STARTING:
+        case VV_CHILD_FALLEN:
         case VV_CHILD_STOPPING:
         case VV_CHILD_PHASE_COUNT:
             check(false, "neither here nor there");
@@ -352,22 +362,32 @@ static void begin_walk(uint64_t seed)
 {
     static const uint32_t intensities[] = {0, 1, 3, 40, VV_INTENSITY_UNLIMITED};
     struct vv_decide_options options;
+    bool own;
 
     dice = seed;
     child_count = 1 + roll(CHILDREN_MAX);
-    options = (struct vv_decide_options){.children_max = child_count,
+    options = (struct vv_decide_options){.strategy = VV_CREW,
                                          .intensity = intensities[roll(5)],
-                                         .budget_per_child = roll(2) == 0,
                                          .period_ns = 1 + roll(5000),
-                                         .backoff_ns = roll(3) * 100,
-                                         .backoff_max_ns = 1 + roll(1000),
                                          .seed = seed};
+    policy = (struct vv_policy){.shutdown_ns = VIVERO_FOREVER,
+                                .start_timeout_ns = VIVERO_FOREVER,
+                                .backoff_ns = roll(3) * 100,
+                                .backoff_max_ns = 1 + roll(1000)};
+    own = roll(2) == 0;
     memset(children, 0, sizeof(children));
     queue_count = 0;
     downs = 0;
     give_ups = 0;
     now = VIVERO_SECONDS(1);
-    check(open_decide(&options), "no memory");
+    check(vv_decide_init(&decide, &options, NULL) == VIVERO_OK, "no memory");
+    for (uint32_t i = 0; i < child_count; i++) {
+        check(vv_budget_init(&budgets[i], options.intensity, options.period_ns,
+                             NULL) == VIVERO_OK,
+              "no memory");
+        vv_decide_attach(&decide, &children[i].child, &policy,
+                         own ? &budgets[i] : NULL);
+    }
 }
 
 static void end_walk(void)
@@ -380,6 +400,9 @@ static void end_walk(void)
     check_rest();
     check(downs == 1, "DOWN never came");
     vv_decide_fini(&decide);
+    for (uint32_t i = 0; i < child_count; i++) {
+        vv_budget_fini(&budgets[i], NULL);
+    }
 }
 
 static void any_life_of_one_to_five_children_is_in_order(void)

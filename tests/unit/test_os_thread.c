@@ -6,6 +6,7 @@
 #include "os/cpu.h"
 #include "os/park.h"
 #include "os/thread.h"
+#include "tests/lib/crew.h"
 #include "tests/lib/eventually.h"
 #include "tests/lib/fault_allocator.h"
 #include "tests/lib/suite.h"
@@ -379,6 +380,151 @@ static void a_detached_thread_runs_by_itself(void)
 }
 
 /* ------------------------------------------------------------------------ */
+/* Threads nobody waits for                                                 */
+/* ------------------------------------------------------------------------ */
+
+/* Bequeaths itself, then works on until it is let go. */
+struct leaver {
+    struct vv_thread thread;
+    _Atomic uint32_t *go; /* NULL: at once */
+    _Atomic uint32_t *bequeathed;
+    _Atomic uint32_t *over;
+};
+
+static void leave_behind(void *ctx)
+{
+    struct leaver *leaver = ctx;
+
+    vv_thread_bequeath();
+    /* sync(test.over): that it has. */
+    atomic_fetch_add_explicit(leaver->bequeathed, 1, memory_order_release);
+    /* sync(test.go): the test has seen enough. */
+    while (leaver->go != NULL &&
+           atomic_load_explicit(leaver->go, memory_order_acquire) == 0) {
+        vv_park(leaver->go, 0, VIVERO_FOREVER);
+    }
+    /* sync(test.over): it is as good as gone. */
+    atomic_fetch_add_explicit(leaver->over, 1, memory_order_release);
+}
+
+static uint32_t count_of(_Atomic uint32_t *over)
+{
+    /* sync(test.over): what they did before. */
+    return atomic_load_explicit(over, memory_order_acquire);
+}
+
+static void nothing_to_reap_is_no_wait(void)
+{
+    vv_thread_reap();
+    vv_thread_reap();
+}
+
+static void all_that_bequeathed_themselves_are_over_after_a_reap(void)
+{
+    _Atomic uint32_t over = 0;
+    _Atomic uint32_t bequeathed = 0;
+    struct leaver leavers[20];
+
+    for (uint32_t i = 0; i < 20; i++) {
+        leavers[i] = (struct leaver){.bequeathed = &bequeathed, .over = &over};
+        CU_ASSERT_EQUAL_FATAL(vv_thread_start(&leavers[i].thread, &no_options,
+                                              leave_behind, &leavers[i]),
+                              VIVERO_OK);
+    }
+    /* The last one joins all others before it comes here. */
+    while (count_of(&bequeathed) < 20) {
+        eventually_nap();
+    }
+    vv_thread_reap();
+
+    CU_ASSERT_EQUAL(count_of(&over), 20);
+}
+
+struct reaper {
+    struct vv_thread thread;
+    _Atomic uint32_t *over;
+    uint32_t seen;
+};
+
+static void reap(void *ctx)
+{
+    struct reaper *reaper = ctx;
+
+    vv_thread_reap();
+    reaper->seen = count_of(reaper->over);
+}
+
+static bool has_bequeathed(void *ctx)
+{
+    const struct leaver *leaver = ctx;
+
+    return count_of(leaver->bequeathed) > 0;
+}
+
+static void a_reap_waits_for_one_that_still_runs_whoever_else_reaps(void)
+{
+    _Atomic uint32_t go = 0;
+    _Atomic uint32_t over = 0;
+    _Atomic uint32_t bequeathed = 0;
+    struct leaver leaver = {
+        .go = &go, .bequeathed = &bequeathed, .over = &over};
+    struct reaper reapers[3];
+
+    CU_ASSERT_EQUAL_FATAL(
+        vv_thread_start(&leaver.thread, &no_options, leave_behind, &leaver),
+        VIVERO_OK);
+    CU_ASSERT(eventually(has_bequeathed, &leaver, LONG_ENOUGH));
+    for (uint32_t i = 0; i < 3; i++) {
+        reapers[i] = (struct reaper){.over = &over};
+        CU_ASSERT_EQUAL_FATAL(
+            vv_thread_start(&reapers[i].thread, &no_options, reap, &reapers[i]),
+            VIVERO_OK);
+    }
+    eventually_nap();
+    /* sync(test.go): the test has seen enough. */
+    atomic_store_explicit(&go, 1, memory_order_release);
+    vv_unpark(&go, 1);
+    for (uint32_t i = 0; i < 3; i++) {
+        vv_thread_join(&reapers[i].thread);
+        CU_ASSERT_EQUAL(reapers[i].seen, 1);
+    }
+}
+
+/* Bytes of address space; stacks of threads that nobody joined stay. */
+static size_t mapped(void)
+{
+    FILE *file = fopen("/proc/self/statm", "r");
+    unsigned long pages = 0;
+
+    if (file != NULL) {
+        (void)!fscanf(file, "%lu", &pages);
+        fclose(file);
+    }
+    return pages * (size_t)sysconf(_SC_PAGESIZE);
+}
+
+static void bequeathed_threads_join_one_another(void)
+{
+    _Atomic uint32_t over = 0;
+    size_t before = 0;
+
+    for (uint32_t i = 1; i <= 2000; i++) {
+        struct leaver leaver = {.bequeathed = &over, .over = &over};
+
+        CU_ASSERT_EQUAL_FATAL(
+            vv_thread_start(&leaver.thread, &no_options, leave_behind, &leaver),
+            VIVERO_OK);
+        while (count_of(&over) < 2 * i) {
+            sched_yield();
+        }
+        before = i == 100 ? mapped() : before;
+    }
+    /* Unjoined they would hold half a gibibyte. */
+    CU_ASSERT(mapped() < before + 100000000 || CREW_SANITIZED);
+    vv_thread_reap();
+}
+
+/* ------------------------------------------------------------------------ */
 /* Fork                                                                     */
 /* ------------------------------------------------------------------------ */
 
@@ -438,26 +584,27 @@ static void restore(void)
     CU_ASSERT_TRUE(fault_allocator_uninstall());
 }
 
-SUITE_MAIN("os_thread", NULL, restore,
-           TEST(asynchronous_signals_are_blocked_in_a_thread),
-           TEST(synchronous_signals_are_left_alone_in_a_thread),
-           TEST(the_creator_keeps_his_signals),
-           TEST(a_name_is_cut_to_fifteen_characters),
-           TEST(a_thread_without_a_name_has_its_creators),
+SUITE_MAIN(
+    "os_thread", NULL, restore,
+    TEST(asynchronous_signals_are_blocked_in_a_thread),
+    TEST(synchronous_signals_are_left_alone_in_a_thread),
+    TEST(the_creator_keeps_his_signals),
+    TEST(a_name_is_cut_to_fifteen_characters),
+    TEST(a_thread_without_a_name_has_its_creators),
 
-           TEST(a_stack_is_as_large_as_asked_and_guarded),
-           TEST(a_tiny_stack_is_raised_to_the_systems_minimum),
-           TEST(an_impossible_stack_is_invalid),
-           TEST(a_thread_runs_where_it_is_told),
-           TEST(a_refused_affinity_is_logged_and_the_thread_goes_on),
-           TEST(a_refused_policy_is_logged_and_the_thread_goes_on),
-           TEST(a_policy_is_set),
-           TEST(a_start_needs_no_memory_of_the_allocator),
-           TEST(a_thread_holds_no_memory_however_it_ends),
-           TEST(limit_when_no_thread_is_left),
-           TEST(planned_failures_can_be_called_off),
-           TEST(a_thread_knows_itself), TEST(a_detached_thread_runs_by_itself),
-           TEST(a_child_without_a_watch_is_like_any_process),
-           TEST(a_child_under_watch_is_forked_and_so_are_its_own),
-           TEST(every_watch_has_to_be_taken_back),
-           TEST(a_watch_may_begin_again))
+    TEST(a_stack_is_as_large_as_asked_and_guarded),
+    TEST(a_tiny_stack_is_raised_to_the_systems_minimum),
+    TEST(an_impossible_stack_is_invalid), TEST(a_thread_runs_where_it_is_told),
+    TEST(a_refused_affinity_is_logged_and_the_thread_goes_on),
+    TEST(a_refused_policy_is_logged_and_the_thread_goes_on),
+    TEST(a_policy_is_set), TEST(a_start_needs_no_memory_of_the_allocator),
+    TEST(a_thread_holds_no_memory_however_it_ends),
+    TEST(limit_when_no_thread_is_left),
+    TEST(planned_failures_can_be_called_off), TEST(a_thread_knows_itself),
+    TEST(a_detached_thread_runs_by_itself), TEST(nothing_to_reap_is_no_wait),
+    TEST(all_that_bequeathed_themselves_are_over_after_a_reap),
+    TEST(a_reap_waits_for_one_that_still_runs_whoever_else_reaps),
+    TEST(bequeathed_threads_join_one_another),
+    TEST(a_child_without_a_watch_is_like_any_process),
+    TEST(a_child_under_watch_is_forked_and_so_are_its_own),
+    TEST(every_watch_has_to_be_taken_back), TEST(a_watch_may_begin_again))

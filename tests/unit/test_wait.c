@@ -186,7 +186,7 @@ static void a_wait_that_is_over_is_no_obstacle(void)
 static void a_caller_whose_answer_is_owed_is_no_obstacle(void)
 {
     struct vv_reply *reply = vv_reply_new(0, true);
-    struct vv_debts debts = {NULL};
+    struct vv_debts debts = {.first = NULL};
     struct vivero_reply_token token;
     struct vv_box *box;
     uint32_t generation;

@@ -1,11 +1,11 @@
 /* SPDX-License-Identifier: MIT */
-/* The supervisor's thread with a table of operations that reads its part from a
+/* The loop's thread, keeping a crew, with a table of operations that reads its part from a
  * script: how each start of each child goes. */
 #include <vivero/error.h>
 #include <vivero/time.h>
 
 #include "os/thread.h"
-#include "supervisor/supervisor.h"
+#include "supervisor/loop.h"
 #include "tests/lib/eventually.h"
 #include "tests/lib/fault_allocator.h"
 #include "tests/lib/suite.h"
@@ -18,7 +18,7 @@
 #define LINES_MAX 1024u
 enum part { COMES_UP = 0, FAILS_TO_START, STARVES, COMES_UP_AND_FAILS };
 
-enum what { START, STOP, REFUSED, STARVED, NOTICED, GAVE_UP, DOWN };
+enum what { START, STOP, REFUSED, STARVED, NOTICED, GAVE_UP, SERVED, DOWN };
 
 struct line {
     enum what what;
@@ -30,6 +30,7 @@ struct line {
 };
 
 struct child {
+    struct vv_child child; /* first */
     struct vv_notice up;
     struct vv_notice end;
     struct vv_notice owner;
@@ -37,9 +38,12 @@ struct child {
     uint32_t script_left;
 };
 
-static struct vv_supervisor supervisor;
+static struct vv_loop loop;
+static struct vv_policy policy;
 static struct child children[CHILDREN];
 static struct vv_notice stop_notice;
+static struct vv_turn late_turn;
+static struct vv_turn *turn_to_queue; /* by the next look */
 
 static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
 /* guarded by lock */
@@ -52,7 +56,7 @@ static uint32_t line_count;
 static void write_line(struct line line)
 {
     line.at_ns = vivero_now();
-    line.on_its_thread = vv_supervisor_is_self(&supervisor);
+    line.on_its_thread = vv_loop_is_self(&loop);
     pthread_mutex_lock(&lock);
     if (line_count < LINES_MAX) {
         lines[line_count++] = line;
@@ -65,7 +69,7 @@ static void tell(struct vv_notice *notice, uint32_t index,
 {
     const struct vivero_exit exit = {VIVERO_EXIT_FAILED, code, "told"};
 
-    vv_supervisor_tell(&supervisor, notice, index, event, &exit);
+    vv_loop_tell(&loop, notice, &children[index].child, event, &exit);
 }
 
 static enum part next_part(struct child *child)
@@ -79,18 +83,17 @@ static enum part next_part(struct child *child)
     return part;
 }
 
-static void start(void *ctx, uint32_t index)
+static void start(uint32_t index)
 {
     struct child *child = &children[index];
 
-    (void)ctx;
     write_line((struct line){.what = START, .child = index});
     switch (next_part(child)) {
     case COMES_UP:
         tell(&child->up, index, VV_EVENT_STARTED, 0);
         break;
     case FAILS_TO_START:
-        tell(&child->end, index, VV_EVENT_START_FAILED, 7);
+        tell(&child->end, index, VV_EVENT_EXITED, 7);
         break;
     case STARVES:
         tell(&child->end, index, VV_EVENT_STARVED, 8);
@@ -102,33 +105,47 @@ static void start(void *ctx, uint32_t index)
     }
 }
 
-static void stop(void *ctx, uint32_t index)
+static void stop(uint32_t index)
 {
-    (void)ctx;
     write_line((struct line){.what = STOP, .child = index});
     tell(&children[index].end, index, VV_EVENT_FINISHED, 0);
 }
 
-static void refused(void *ctx, uint32_t index, bool starved,
-                    const struct vivero_exit *exit)
+static uint32_t index_of(const struct vv_child *child)
 {
-    (void)ctx;
-    write_line((struct line){.what = starved ? STARVED : REFUSED,
-                             .child = index,
-                             .code = exit->code});
+    return child != NULL ? (uint32_t)((const struct child *)child - children)
+                         : 0;
 }
 
-static void noticed(void *ctx, uint32_t index, enum vv_event_kind event)
+static void perform(void *ctx, const struct vv_action *action,
+                    const struct vv_notice *cause)
 {
+    uint32_t index = index_of(action->child);
+
     (void)ctx;
-    write_line((struct line){.what = NOTICED, .child = index, .event = event});
+    if (action->kind == VV_ACTION_START) {
+        start(index);
+    } else if (action->kind == VV_ACTION_STOP) {
+        stop(index);
+    } else if (action->kind == VV_ACTION_REFUSE) {
+        write_line((struct line){
+            .what = cause->event == VV_EVENT_STARVED ? STARVED : REFUSED,
+            .child = index,
+            .code = cause->exit.code});
+    } else if (action->kind == VV_ACTION_GIVE_UP) {
+        write_line((struct line){
+            .what = GAVE_UP, .child = index, .code = cause->exit.code});
+    }
 }
 
-static void gave_up(void *ctx, uint32_t index, const struct vivero_exit *exit)
+static void noticed(void *ctx, const struct vv_notice *notice)
 {
     (void)ctx;
-    write_line(
-        (struct line){.what = GAVE_UP, .child = index, .code = exit->code});
+    if (notice->event != VV_EVENT_TURN) {
+        write_line((struct line){.what = NOTICED,
+                                 .child = index_of(notice->child),
+                                 .event = notice->event});
+    }
 }
 
 static void down(void *ctx)
@@ -137,12 +154,26 @@ static void down(void *ctx)
     write_line((struct line){.what = DOWN});
 }
 
-static const struct vv_supervisor_ops ops = {.start = start,
-                                             .stop = stop,
-                                             .refused = refused,
-                                             .noticed = noticed,
-                                             .gave_up = gave_up,
-                                             .down = down};
+static void serve(void *ctx, struct vv_turn *turn)
+{
+    (void)ctx;
+    write_line((struct line){.what = SERVED, .child = turn == &late_turn});
+}
+
+static void look(void *ctx)
+{
+    (void)ctx;
+    if (turn_to_queue != NULL) {
+        vv_loop_queue(&loop, turn_to_queue);
+        turn_to_queue = NULL;
+    }
+}
+
+static const struct vv_loop_ops ops = {.perform = perform,
+                                       .noticed = noticed,
+                                       .look = look,
+                                       .serve = serve,
+                                       .down = down};
 
 /* ---- What a test does
  * ---------------------------------------------------------- */
@@ -150,21 +181,33 @@ static const struct vv_supervisor_ops ops = {.start = start,
 static void set_up(void)
 {
     memset(children, 0, sizeof(children));
-    memset(&supervisor, 0, sizeof(supervisor));
     memset(&stop_notice, 0, sizeof(stop_notice));
+    turn_to_queue = NULL;
     line_count = 0;
 }
 
 static int open_it(uint32_t intensity, int64_t backoff_ns)
 {
-    const struct vv_decide_options options = {.children_max = CHILDREN,
+    const struct vv_decide_options options = {.strategy = VV_CREW,
                                               .intensity = intensity,
-                                              .period_ns = VIVERO_SECONDS(60),
-                                              .backoff_ns = backoff_ns,
-                                              .backoff_max_ns = backoff_ns};
+                                              .period_ns = VIVERO_SECONDS(60)};
+    int error = vv_loop_init(&loop, &options, &ops, NULL, NULL);
 
-    return vv_supervisor_open(&supervisor, "test/keeper", &options, &ops, NULL,
-                              NULL);
+    if (error != VIVERO_OK) {
+        return error;
+    }
+    policy = (struct vv_policy){.shutdown_ns = VIVERO_FOREVER,
+                                .start_timeout_ns = VIVERO_FOREVER,
+                                .backoff_ns = backoff_ns,
+                                .backoff_max_ns = backoff_ns};
+    for (uint32_t i = 0; i < CHILDREN; i++) {
+        vv_decide_attach(&loop.decide, &children[i].child, &policy, NULL);
+    }
+    error = vv_loop_start(&loop, "test/keeper");
+    if (error != VIVERO_OK) {
+        vv_loop_fini(&loop);
+    }
+    return error;
 }
 
 /* The children's parts, from now on. */
@@ -181,9 +224,9 @@ static void add(uint32_t index)
 
 static void stop_and_close(void)
 {
-    tell(&stop_notice, 0, VV_EVENT_STOP, 0);
-    vv_supervisor_join(&supervisor);
-    vv_supervisor_close(&supervisor);
+    vv_loop_tell(&loop, &stop_notice, NULL, VV_EVENT_STOP, NULL);
+    vv_loop_join(&loop);
+    vv_loop_fini(&loop);
 }
 
 static uint32_t count_lines(enum what what, uint32_t child)
@@ -269,7 +312,7 @@ static void everything_happens_on_its_own_thread(void)
     uint32_t elsewhere = 0;
 
     CU_ASSERT_EQUAL_FATAL(open_it(3, 0), VIVERO_OK);
-    CU_ASSERT_FALSE(vv_supervisor_is_self(&supervisor));
+    CU_ASSERT_FALSE(vv_loop_is_self(&loop));
     add(0);
     stop_and_close();
 
@@ -390,8 +433,8 @@ static void giving_up_tells_why_and_stops_all_and_then_is_down(void)
     add(0);
     CU_ASSERT(await(NOTICED, 0, 2));
     add(1);
-    vv_supervisor_join(&supervisor);
-    vv_supervisor_close(&supervisor);
+    vv_loop_join(&loop);
+    vv_loop_fini(&loop);
 
     CU_ASSERT(story_is(story, 8));
     CU_ASSERT_EQUAL(line_of(GAVE_UP, 0)->code, 9);
@@ -410,6 +453,45 @@ static void a_stop_during_a_delay_does_not_wait_for_it(void)
     CU_ASSERT_EQUAL(count_lines(STOP, 0), 1);
 }
 
+/* ---- Turns
+ * ------------------------------------------------------------------------- */
+
+static void what_was_queued_is_served_when_it_was_poked(void)
+{
+    static const struct wanted story[] = {{SERVED, 1, 0}, {DOWN, 0, 0}};
+
+    CU_ASSERT_EQUAL_FATAL(
+        vv_loop_init(&loop,
+                     &(const struct vv_decide_options){.strategy = VV_CREW},
+                     &ops, NULL, NULL),
+        VIVERO_OK);
+    turn_to_queue = &late_turn;
+    CU_ASSERT_EQUAL_FATAL(vv_loop_start(&loop, "test/keeper"), VIVERO_OK);
+    vv_loop_poke(&loop);
+    CU_ASSERT(await(SERVED, 1, 1));
+    stop_and_close();
+
+    CU_ASSERT(story_is(story, 2));
+}
+
+static void what_came_before_a_failed_restart_is_served_before_the_next(void)
+{
+    static const enum part parts[] = {COMES_UP_AND_FAILS, FAILS_TO_START,
+                                      COMES_UP};
+    static const struct wanted story[] = {{START, 0, 0},  {START, 0, 0},
+                                          {SERVED, 1, 0}, {START, 0, 0},
+                                          {STOP, 0, 0},   {DOWN, 0, 0}};
+
+    turn_to_queue = &late_turn;
+    CU_ASSERT_EQUAL_FATAL(open_it(3, 0), VIVERO_OK);
+    script(0, parts, 3);
+    add(0);
+    CU_ASSERT(await(START, 0, 3));
+    stop_and_close();
+
+    CU_ASSERT(story_is(story, 6));
+}
+
 /* ---- Many who tell
  * --------------------------------------------------------------- */
 
@@ -426,8 +508,7 @@ static void *tell_often(void *ctx)
     struct teller *teller = ctx;
 
     for (uint32_t i = 0; i < ROUNDS; i++) {
-        vv_supervisor_tell(&supervisor, &teller->notices[i], 0, VV_EVENT_TICK,
-                           NULL);
+        vv_loop_tell(&loop, &teller->notices[i], NULL, VV_EVENT_TICK, NULL);
     }
     return NULL;
 }
@@ -484,7 +565,7 @@ static void open_reports_a_limit_when_there_is_no_thread(void)
     stop_and_close();
 }
 
-SUITE_MAIN("supervisor", set_up, NULL,
+SUITE_MAIN("loop", set_up, NULL,
            TEST(a_child_is_started_when_it_is_added_and_stopped_at_the_end),
            TEST(everything_happens_on_its_own_thread),
            TEST(a_child_that_failed_is_started_again),
@@ -495,6 +576,8 @@ SUITE_MAIN("supervisor", set_up, NULL,
            TEST(a_starved_restart_is_tried_until_there_is_a_thread),
            TEST(giving_up_tells_why_and_stops_all_and_then_is_down),
            TEST(a_stop_during_a_delay_does_not_wait_for_it),
+           TEST(what_was_queued_is_served_when_it_was_poked),
+           TEST(what_came_before_a_failed_restart_is_served_before_the_next),
            TEST(no_news_is_lost_when_many_threads_tell),
            TEST(open_reports_no_memory_and_leaves_nothing),
            TEST(open_reports_a_limit_when_there_is_no_thread))
