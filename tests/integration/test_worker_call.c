@@ -21,9 +21,7 @@ static void set_up(void)
 static void tear_down(void)
 {
     gate_open(&gate);
-    if (vivero_is_alive(worker)) {
-        CU_ASSERT(solo_stop(worker));
-    }
+    CU_ASSERT(solo_end(worker));
 }
 
 static int call_int(const struct vivero_operation *operation, int in, int *out)

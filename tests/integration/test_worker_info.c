@@ -36,9 +36,7 @@ static void set_up(void)
 static void tear_down(void)
 {
     gate_open(&gate);
-    if (vivero_is_alive(worker)) {
-        CU_ASSERT(solo_stop(worker));
-    }
+    CU_ASSERT(solo_end(worker));
     vivero_log_set_sink(VIVERO_LOG_ERROR, NULL, NULL);
 }
 

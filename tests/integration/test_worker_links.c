@@ -24,18 +24,11 @@ static void set_up(void)
     second = solo_start(SOLO_OPTIONS(.ctx = &witness));
 }
 
-static void stop_if_alive(struct vivero_ref ref)
-{
-    if (vivero_is_alive(ref)) {
-        CU_ASSERT(solo_stop(ref));
-    }
-}
-
 static void tear_down(void)
 {
     gate_open(&gate);
-    stop_if_alive(first);
-    stop_if_alive(second);
+    CU_ASSERT(solo_end(first));
+    CU_ASSERT(solo_end(second));
     CU_ASSERT(solo_hears_nothing());
     solo_detach();
 }

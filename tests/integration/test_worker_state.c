@@ -22,9 +22,7 @@ static void set_up(void)
 static void tear_down(void)
 {
     gate_open(&gate);
-    if (vivero_is_alive(worker)) {
-        CU_ASSERT(solo_stop(worker));
-    }
+    CU_ASSERT(solo_end(worker));
 }
 
 static bool answers(struct vivero_ref ref)

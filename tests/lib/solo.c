@@ -261,6 +261,12 @@ bool solo_stop(struct vivero_ref ref)
     return vivero_worker_stop(ref, NULL, CREW_PATIENCE) == VIVERO_OK;
 }
 
+bool solo_end(struct vivero_ref ref)
+{
+    (void)vivero_worker_stop(ref, NULL, CREW_PATIENCE);
+    return solo_await_end(ref);
+}
+
 struct solo_wish {
     struct vivero_ref ref;
     uint32_t number;

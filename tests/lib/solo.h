@@ -116,6 +116,9 @@ struct vivero_ref solo_spawn(const struct vivero_spawn_options *options,
 /* Stop it normally; false: that did not go as it should. */
 bool solo_stop(struct vivero_ref ref);
 
+/* Have it ended, whether it is about to end by itself or not. */
+bool solo_end(struct vivero_ref ref);
+
 /* Wait until it has ended; false: CREW_PATIENCE is over. */
 bool solo_await_end(struct vivero_ref ref);
 /* Wait until so many messages stand in its mailbox. */
