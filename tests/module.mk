@@ -89,19 +89,26 @@ test_programs = \
 	tests/integration/test_supervisor_start \
 	tests/integration/test_supervisor_tree \
 	tests/integration/test_worker_call \
+	tests/integration/test_worker_call_ends \
 	tests/integration/test_worker_carriers \
+	tests/integration/test_worker_fork \
 	tests/integration/test_worker_full \
 	tests/integration/test_worker_hang \
+	tests/integration/test_worker_idle \
 	tests/integration/test_worker_info \
 	tests/integration/test_worker_links \
 	tests/integration/test_worker_memory \
 	tests/integration/test_worker_misuse \
 	tests/integration/test_worker_monitors \
+	tests/integration/test_worker_receive \
 	tests/integration/test_worker_replies \
+	tests/integration/test_worker_siblings \
 	tests/integration/test_worker_spawn \
 	tests/integration/test_worker_start \
+	tests/integration/test_worker_start_fails \
 	tests/integration/test_worker_state \
 	tests/integration/test_worker_stop \
+	tests/integration/test_worker_terminate \
 	tests/integration/test_worker_timers \
 	tests/abi/test_abi \
 	tests/stress/stress_pool \

@@ -285,7 +285,7 @@ static void fill_numbers(struct vv_single *single,
     handled = single->handled;
     failed = single->failed;
     if (single->stage != NULL) {
-        vv_worker_snapshot(single->stage, &info->worker);
+        vv_worker_look(single->stage, &info->worker);
     }
     info->worker.state = state_of_locked(single, &info->worker);
     info->worker.handled += handled;

@@ -12,6 +12,7 @@
 #include "base/options.h"
 #include "mailbox/here.h"
 #include "os/clock.h"
+#include "os/thread.h"
 #include "worker/single_private.h"
 
 #include <setjmp.h>

@@ -227,8 +227,7 @@ static int monitors(struct vivero_self *self, void *arg)
 
 static void t_x_01_ends_and_signals_reach_a_full_one(void)
 {
-    const struct vivero_exit why =
-        vivero_reason(VIVERO_EXIT_SHUTDOWN, 0, NULL);
+    const struct vivero_exit why = vivero_reason(VIVERO_EXIT_SHUTDOWN, 0, NULL);
     struct vivero_ref target = solo_start(NULL);
 
     worker = solo_start(SOLO_OPTIONS(.ctx = &witness, .mailbox_depth = DEPTH));
@@ -276,8 +275,8 @@ static void *sends_notes(void *arg)
     for (int i = 0; i < NOTES; i++) {
         int value = i;
 
-        sender->failures += vivero_worker_call(worker, &solo_note, &value,
-                                               NULL, NULL) != VIVERO_OK;
+        sender->failures += vivero_worker_call(worker, &solo_note, &value, NULL,
+                                               NULL) != VIVERO_OK;
     }
     return NULL;
 }

@@ -33,7 +33,7 @@ static void tear_down(void)
 typedef int try_fn(void *ctx);
 
 /* Let the first, the second, ... allocation fail until all goes well; whether it
- * took at least one failure. After each, clean says whether nothing is left. */
+ * took at least one failure. */
 static bool try_without_memory(try_fn *try_it, void *ctx)
 {
     int error = VIVERO_E_NO_MEMORY;
@@ -48,6 +48,13 @@ static bool try_without_memory(try_fn *try_it, void *ctx)
     return n > 1;
 }
 
+/* What has been started is stopped with all the memory it takes. */
+static int stop_with_memory(struct vivero_ref ref)
+{
+    fault_allocator_fail_after(FAULT_NEVER);
+    return solo_stop(ref) ? VIVERO_OK : -1;
+}
+
 static int tries_to_start(void *ctx)
 {
     int argument = 4;
@@ -58,7 +65,7 @@ static int tries_to_start(void *ctx)
         &ref);
 
     if (error == VIVERO_OK) {
-        return solo_stop(ref) ? VIVERO_OK : -1;
+        return stop_with_memory(ref);
     }
     return vivero_ref_is_nobody(vivero_whereis("poor")) ? error : -2;
 }
@@ -124,9 +131,8 @@ static int tries_to_spawn(void *ctx)
 {
     struct vivero_ref ref;
     struct vivero_monitor monitor;
-    int error =
-        vivero_spawn_monitor(VIVERO_SPAWN_OPTIONS(.name = "poor"), returns,
-                             NULL, &ref, &monitor);
+    int error = vivero_spawn_monitor(VIVERO_SPAWN_OPTIONS(.name = "poor"),
+                                     returns, NULL, &ref, &monitor);
 
     (void)ctx;
     if (error == VIVERO_OK) {
@@ -162,10 +168,11 @@ static int tries_to_start_linked(void *ctx)
     struct vivero_ref ref;
     int error = vivero_worker_start_link(ctx, &ref);
 
-    return error != VIVERO_OK ? error
-           : !solo_stop(ref)  ? -1
-           : solo_receive().kind == VIVERO_INFO_EXIT ? VIVERO_OK
-                                                     : -2;
+    if (error == VIVERO_OK) {
+        error = stop_with_memory(ref);
+        CU_ASSERT_EQUAL(solo_receive().kind, VIVERO_INFO_EXIT);
+    }
+    return error;
 }
 
 static int tries_to_start_monitored(void *ctx)
@@ -174,10 +181,11 @@ static int tries_to_start_monitored(void *ctx)
     struct vivero_monitor monitor;
     int error = vivero_worker_start_monitor(ctx, &ref, &monitor);
 
-    return error != VIVERO_OK ? error
-           : !solo_stop(ref)  ? -1
-           : solo_receive().kind == VIVERO_INFO_DOWN ? VIVERO_OK
-                                                     : -2;
+    if (error == VIVERO_OK) {
+        error = stop_with_memory(ref);
+        CU_ASSERT_EQUAL(solo_receive().kind, VIVERO_INFO_DOWN);
+    }
+    return error;
 }
 
 static void a_tied_start_without_memory_leaves_no_tie(void)
@@ -266,8 +274,8 @@ static int tries_requests(void *ctx)
 
     (void)ctx;
     if (error == VIVERO_OK) {
-        error = vivero_worker_get_state(worker, &solo, sizeof(solo),
-                                        CREW_PATIENCE);
+        error =
+            vivero_worker_get_state(worker, &solo, sizeof(solo), CREW_PATIENCE);
     }
     if (error == VIVERO_OK) {
         error = vivero_worker_replace_state(worker, &solo, sizeof(solo),
@@ -393,9 +401,9 @@ static void one_cycle(struct vivero_carriers *carriers, int i)
     int sum = 0;
 
     CU_ASSERT_EQUAL(vivero_worker_call(own, &solo_add, &i, &sum, NULL), 0);
-    CU_ASSERT_EQUAL(vivero_tell_after(own, VIVERO_SECONDS(i % 2), 1, NULL, 0,
-                                      NULL),
-                    VIVERO_OK);
+    CU_ASSERT_EQUAL(
+        vivero_tell_after(own, VIVERO_SECONDS(i % 2), 1, NULL, 0, NULL),
+        VIVERO_OK);
     CU_ASSERT_EQUAL(vivero_spawn_monitor(NULL, returns, NULL, &ref, &monitor),
                     VIVERO_OK);
     CU_ASSERT_EQUAL(solo_receive().kind, VIVERO_INFO_DOWN);

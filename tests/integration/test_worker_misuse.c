@@ -29,16 +29,16 @@ static void expect_all(const struct misuse *misuse, size_t count)
     }
 }
 
-#define EXPECT_ALL(misuses_)                                                  \
+#define EXPECT_ALL(misuses_)                                                   \
     expect_all(misuses_, sizeof(misuses_) / sizeof((misuses_)[0]))
 
 /* One call that must not return. */
-#define BODY(name_, call_)                                                    \
-    static int name_(void *ctx)                                               \
-    {                                                                         \
-        (void)ctx;                                                            \
-        (void)(call_);                                                        \
-        return BODY_FINISHED;                                                 \
+#define BODY(name_, call_)                                                     \
+    static int name_(void *ctx)                                                \
+    {                                                                          \
+        (void)ctx;                                                             \
+        (void)(call_);                                                         \
+        return BODY_FINISHED;                                                  \
     }
 
 static const struct vivero_ref nobody = {0, 0};
@@ -64,8 +64,8 @@ BODY(monitors_start_nowhere,
 BODY(spawns_nowhere, vivero_spawn(NULL, does_nothing, NULL, nothing) == 0)
 BODY(spawns_nothing, vivero_spawn(NULL, no_function, NULL, &place) == 0)
 BODY(links_nothing, vivero_spawn_link(NULL, no_function, NULL, &place) == 0)
-BODY(monitors_nothing, vivero_spawn_monitor(NULL, no_function, NULL, &place,
-                                            &monitor_place) == 0)
+BODY(monitors_nothing,
+     vivero_spawn_monitor(NULL, no_function, NULL, &place, &monitor_place) == 0)
 BODY(attaches_nowhere, vivero_attach(NULL, nothing) == 0)
 BODY(calls_nothing, vivero_worker_call(nobody, nothing, NULL, NULL, NULL))
 BODY(calls_no_handler,
@@ -85,8 +85,7 @@ BODY(unregisters_nothing, vivero_unregister(nothing))
 BODY(looks_for_nothing, vivero_whereis(nothing).slot)
 BODY(tells_from_nowhere, vivero_tell(nobody, 1, NULL, 7))
 BODY(signals_nothing, vivero_signal(nobody, nothing))
-BODY(tells_later_from_nowhere,
-     vivero_tell_after(nobody, 1, 1, NULL, 8, NULL))
+BODY(tells_later_from_nowhere, vivero_tell_after(nobody, 1, 1, NULL, 8, NULL))
 BODY(tells_no_name, vivero_tell_name_after(nothing, 1, 1, NULL, 0, NULL))
 BODY(reads_a_timer_nowhere,
      vivero_timer_read((struct vivero_timer){0, 0}, no_time))
@@ -161,7 +160,7 @@ static void tells_the_hook_of_what_is_missing(void)
 
 /* ---- Callers that are nobody ----------------------------------------------------------- */
 
-#define IS_NOBODY                                                             \
+#define IS_NOBODY                                                              \
     "(): the calling thread is no worker on its own, and was not attached"
 
 BODY(starts_linked_as_nobody, vivero_worker_start_link(NULL, &place) == 0)
@@ -226,21 +225,21 @@ static int in_a_worker(solo_fn *fn)
     return solo_ask(ref, fn, NULL);
 }
 
-#define IN_WORKER(name_, statement_)                                          \
-    static int name_##_handler(struct vivero_self *self, void *arg)           \
-    {                                                                         \
-        const struct vivero_info *info;                                       \
-                                                                              \
-        (void)self;                                                           \
-        (void)arg;                                                            \
-        (void)info;                                                           \
-        statement_;                                                           \
-        return VIVERO_OK;                                                     \
-    }                                                                         \
-    static int name_(void *ctx)                                               \
-    {                                                                         \
-        (void)ctx;                                                            \
-        return in_a_worker(name_##_handler);                                  \
+#define IN_WORKER(name_, statement_)                                           \
+    static int name_##_handler(struct vivero_self *self, void *arg)            \
+    {                                                                          \
+        const struct vivero_info *info;                                        \
+                                                                               \
+        (void)self;                                                            \
+        (void)arg;                                                             \
+        (void)info;                                                            \
+        statement_;                                                            \
+        return VIVERO_OK;                                                      \
+    }                                                                          \
+    static int name_(void *ctx)                                                \
+    {                                                                          \
+        (void)ctx;                                                             \
+        return in_a_worker(name_##_handler);                                   \
     }
 
 IN_WORKER(receives_in_a_worker, return vivero_receive(&info, 0))
@@ -285,9 +284,8 @@ static int receives_nowhere(void *ctx)
     struct vivero_ref me;
 
     (void)ctx;
-    return vivero_attach(NULL, &me) == VIVERO_OK
-               ? vivero_receive(nothing, 0)
-               : BODY_FINISHED;
+    return vivero_attach(NULL, &me) == VIVERO_OK ? vivero_receive(nothing, 0)
+                                                 : BODY_FINISHED;
 }
 
 static int idles(struct vivero_self *self, const void *in, void *out)
@@ -346,8 +344,8 @@ static int closes_carriers_from_inside(void *ctx)
 
     (void)ctx;
     if (vivero_carriers_open(
-            VIVERO_CARRIERS_OPTIONS(.name = "branch", .threads = 1),
-            &ridden) != VIVERO_OK) {
+            VIVERO_CARRIERS_OPTIONS(.name = "branch", .threads = 1), &ridden) !=
+        VIVERO_OK) {
         return BODY_FINISHED;
     }
     ref = solo_start(VIVERO_WORKER_OPTIONS(.carriers = ridden));
@@ -382,100 +380,6 @@ static void tells_the_hook_of_what_callbacks_may_not_do(void)
     EXPECT_ALL(misuses);
 }
 
-/* ---- A forked child ---------------------------------------------------------------------------- */
-
-#define IS_FORKED(call_)                                                      \
-    do {                                                                      \
-        which++;                                                              \
-        if ((call_) != VIVERO_E_FORKED) {                                     \
-            return which;                                                     \
-        }                                                                     \
-    } while (0)
-
-/* The number of the first function that says something else; 0: none. */
-static int uses_its_parents_worker(void *ctx)
-{
-    const struct vivero_ref ref = *(const struct vivero_ref *)ctx;
-    const struct vivero_exit why = vivero_reason(VIVERO_EXIT_KILL, 0, NULL);
-    const struct vivero_info *info;
-    struct vivero_worker_info seen;
-    struct vivero_carriers *carriers;
-    struct vivero_future future;
-    struct vivero_timer timer = {0, 0};
-    struct solo solo = {0};
-    int64_t left;
-    int which = 0;
-
-    IS_FORKED(vivero_worker_start(NULL, &place));
-    IS_FORKED(vivero_worker_start_link(NULL, &place));
-    IS_FORKED(vivero_worker_start_monitor(NULL, &place, &monitor_place));
-    IS_FORKED(vivero_worker_stop(ref, NULL, VIVERO_FOREVER));
-    IS_FORKED(vivero_worker_call(ref, &crew_nothing, NULL, NULL, NULL));
-    IS_FORKED(vivero_worker_cast(ref, &crew_nothing, NULL, NULL));
-    IS_FORKED(vivero_worker_call_async(ref, &crew_nothing, NULL, NULL, &future));
-    IS_FORKED(vivero_worker_suspend(ref, VIVERO_FOREVER));
-    IS_FORKED(vivero_worker_resume(ref, VIVERO_FOREVER));
-    IS_FORKED(vivero_worker_get_state(ref, &solo, sizeof(solo), 0));
-    IS_FORKED(vivero_worker_replace_state(ref, &solo, sizeof(solo), 0));
-    IS_FORKED(vivero_worker_info(ref, &seen));
-    IS_FORKED(vivero_spawn(NULL, does_nothing, NULL, &place));
-    IS_FORKED(vivero_spawn_link(NULL, does_nothing, NULL, &place));
-    IS_FORKED(vivero_spawn_monitor(NULL, does_nothing, NULL, &place,
-                                   &monitor_place));
-    IS_FORKED(vivero_receive(&info, VIVERO_FOREVER));
-    IS_FORKED(vivero_attach(NULL, &place));
-    IS_FORKED(vivero_carriers_open(NULL, &carriers));
-    IS_FORKED(vivero_register(ref, "forked"));
-    IS_FORKED(vivero_unregister("parent"));
-    IS_FORKED(vivero_tell(ref, 1, NULL, 0));
-    IS_FORKED(vivero_tell_after(ref, 1, 1, NULL, 0, &timer));
-    IS_FORKED(vivero_tell_at(ref, 1, 1, NULL, 0, &timer));
-    IS_FORKED(vivero_tell_name_after("parent", 1, 1, NULL, 0, &timer));
-    IS_FORKED(vivero_timer_cancel(timer, NULL));
-    IS_FORKED(vivero_timer_read(timer, &left));
-    IS_FORKED(vivero_signal(ref, &why));
-    IS_FORKED(vivero_link(ref));
-    IS_FORKED(vivero_unlink(ref, true));
-    IS_FORKED(vivero_monitor(ref, &monitor_place));
-    IS_FORKED(vivero_demonitor(monitor_place, true));
-    return vivero_is_alive(ref) ||
-                   !vivero_ref_is_nobody(vivero_whereis("parent"))
-               ? which + 1
-               : 0;
-}
-
-static void answers_forked_in_a_forked_child(void)
-{
-    struct vivero_ref ref =
-        solo_start(VIVERO_WORKER_OPTIONS(.name = "parent"));
-
-    CU_ASSERT_FATAL(solo_attach());
-    CU_ASSERT_EQUAL(crew_fork(uses_its_parents_worker, &ref, NULL), 0);
-    CU_ASSERT_EQUAL(vivero_worker_call(ref, &crew_nothing, NULL, NULL, NULL),
-                    VIVERO_OK);
-    solo_detach();
-    CU_ASSERT(solo_stop(ref));
-}
-
-static int lives_by_itself(void *ctx)
-{
-    struct vivero_ref ref = solo_start(NULL);
-
-    (void)ctx;
-    return vivero_worker_call(ref, &crew_nothing, NULL, NULL, NULL) ==
-                       VIVERO_OK &&
-                   solo_stop(ref)
-               ? BODY_FINISHED
-               : 1;
-}
-
-static void serves_a_child_forked_while_there_was_no_worker(void)
-{
-    CU_ASSERT_EQUAL(crew_fork(lives_by_itself, NULL, NULL), BODY_FINISHED);
-}
-
 SUITE_MAIN("worker_misuse", NULL, NULL, TEST(tells_the_hook_of_what_is_missing),
            TEST(tells_the_hook_of_callers_that_are_nobody),
-           TEST(tells_the_hook_of_what_callbacks_may_not_do),
-           TEST(answers_forked_in_a_forked_child),
-           TEST(serves_a_child_forked_while_there_was_no_worker))
+           TEST(tells_the_hook_of_what_callbacks_may_not_do))

@@ -254,8 +254,7 @@ static void all_that_was_sent_comes_before_the_down(void)
             struct vivero_info info = solo_receive();
 
             in_order = in_order && info.kind == VIVERO_INFO_MESSAGE &&
-                       info.tag == i &&
-                       vivero_ref_equal(info.from, speaker);
+                       info.tag == i && vivero_ref_equal(info.from, speaker);
         }
         CU_ASSERT(in_order);
         CU_ASSERT_EQUAL(solo_receive().kind, VIVERO_INFO_DOWN);
@@ -299,8 +298,7 @@ static void a_monitor_set_while_it_ends_is_told_exactly_once(void)
         struct vivero_info info = solo_receive();
 
         CU_ASSERT_EQUAL(info.kind, VIVERO_INFO_DOWN);
-        CU_ASSERT(info.exit.kind == VIVERO_EXIT_NOBODY ||
-                  info.exit.code == 5);
+        CU_ASSERT(info.exit.kind == VIVERO_EXIT_NOBODY || info.exit.code == 5);
     }
     CU_ASSERT(solo_hears_nothing());
 }

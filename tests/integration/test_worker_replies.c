@@ -225,9 +225,8 @@ static void the_end_answers_a_call_that_is_not_waited_for(void)
     solo_stopper_start(&stopper);
     gate_open(&gate);
     solo_stopper_join(&stopper);
-    CU_ASSERT_EQUAL(
-        vivero_future_wait(future, &in, sizeof(in), CREW_PATIENCE),
-        VIVERO_E_DOWN);
+    CU_ASSERT_EQUAL(vivero_future_wait(future, &in, sizeof(in), CREW_PATIENCE),
+                    VIVERO_E_DOWN);
     CU_ASSERT_EQUAL(vivero_last_exit()->code, 4);
 }
 
@@ -331,9 +330,8 @@ static int calls_next(struct vivero_self *self, const void *in, void *out)
     }
     result = vivero_worker_call(next, &crew_nothing, NULL, NULL,
                                 VIVERO_SEND(.timeout_ns = CREW_PATIENCE));
-    atomic_fetch_add(result == VIVERO_E_DEADLOCK ? &ring->deadlocks
-                                                 : &ring->others,
-                     1);
+    atomic_fetch_add(
+        result == VIVERO_E_DEADLOCK ? &ring->deadlocks : &ring->others, 1);
     return result;
 }
 

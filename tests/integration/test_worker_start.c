@@ -36,66 +36,6 @@ static void tear_down(void)
     vivero_log_set_sink(VIVERO_LOG_WARNING, NULL, NULL);
 }
 
-/* ---- Inits that do not want --------------------------------------------------- */
-
-static int init_fails(struct vivero_self *self, void *payload, void *ctx)
-{
-    (void)self;
-    (void)payload;
-    (void)ctx;
-    return -77;
-}
-
-static int init_ignores(struct vivero_self *self, void *payload, void *ctx)
-{
-    (void)self;
-    (void)payload;
-    (void)ctx;
-    return VIVERO_IGNORE;
-}
-
-static int init_jumps(struct vivero_self *self, void *payload, void *ctx)
-{
-    (void)self;
-    (void)payload;
-    (void)ctx;
-    vivero_exit(13, "no ground");
-}
-
-static int init_jumps_with(struct vivero_self *self, void *payload, void *ctx)
-{
-    const struct vivero_exit why =
-        vivero_reason(VIVERO_EXIT_SHUTDOWN_WITH, 5, "not today");
-
-    (void)self;
-    (void)payload;
-    (void)ctx;
-    vivero_exit_with(&why);
-}
-
-static int init_returns_rubbish(struct vivero_self *self, void *payload,
-                                void *ctx)
-{
-    (void)self;
-    (void)payload;
-    (void)ctx;
-    return 42;
-}
-
-static int init_leaves(struct vivero_self *self, void *payload, void *ctx)
-{
-    (void)self;
-    (void)payload;
-    (void)ctx;
-    pthread_exit(NULL);
-}
-
-static int init_hangs(struct vivero_self *self, void *payload, void *ctx)
-{
-    gate_pass(&gate);
-    return solo_init(self, payload, ctx);
-}
-
 /* ---- Starts that succeed --------------------------------------------------------- */
 
 static void t_gs_01_init_has_run_when_start_returns(void)
@@ -156,9 +96,10 @@ static void t_gs_01_a_taken_name_answers_exists_and_its_holder(void)
         solo_start(SOLO_OPTIONS(.ctx = &witness, .name = "taken"));
     struct vivero_ref second = {0, 0};
 
-    CU_ASSERT_EQUAL(vivero_worker_start(SOLO_OPTIONS(.ctx = &witness, .name = "taken"),
-                                        &second),
-                    VIVERO_E_EXISTS);
+    CU_ASSERT_EQUAL(
+        vivero_worker_start(SOLO_OPTIONS(.ctx = &witness, .name = "taken"),
+                            &second),
+        VIVERO_E_EXISTS);
     CU_ASSERT(vivero_ref_equal(first, second));
     CU_ASSERT_EQUAL(witness_count(&witness, SAW_INIT), 1);
     CU_ASSERT(vivero_is_alive(first));
@@ -172,13 +113,14 @@ static void t_gs_01_a_taken_name_leaves_no_link_and_no_monitor(void)
     struct vivero_ref second = {0, 0};
     struct vivero_monitor monitor;
 
-    CU_ASSERT_EQUAL(vivero_worker_start_link(
-                        SOLO_OPTIONS(.ctx = &witness, .name = "taken"), &second),
-                    VIVERO_E_EXISTS);
+    CU_ASSERT_EQUAL(
+        vivero_worker_start_link(SOLO_OPTIONS(.ctx = &witness, .name = "taken"),
+                                 &second),
+        VIVERO_E_EXISTS);
     CU_ASSERT(vivero_ref_equal(first, second));
     CU_ASSERT_EQUAL(
-        vivero_worker_start_monitor(SOLO_OPTIONS(.ctx = &witness, .name = "taken"),
-                                    &second, &monitor),
+        vivero_worker_start_monitor(
+            SOLO_OPTIONS(.ctx = &witness, .name = "taken"), &second, &monitor),
         VIVERO_E_EXISTS);
     CU_ASSERT_EQUAL(solo_look(first).links, 0);
     CU_ASSERT_EQUAL(solo_look(first).monitors, 0);
@@ -198,9 +140,10 @@ static void the_argument_is_copied(void)
 {
     int argument = 31;
     int payload = 0;
-    struct vivero_ref ref = solo_start(VIVERO_WORKER_OPTIONS(
-        .payload_size = sizeof(int), .init = reads_argument,
-        .argument = &argument, .argument_size = sizeof(argument)));
+    struct vivero_ref ref = solo_start(
+        VIVERO_WORKER_OPTIONS(.payload_size = sizeof(int),
+                              .init = reads_argument, .argument = &argument,
+                              .argument_size = sizeof(argument)));
 
     CU_ASSERT_EQUAL(
         vivero_worker_get_state(ref, &payload, sizeof(int), CREW_PATIENCE),
@@ -212,8 +155,9 @@ static void the_argument_is_copied(void)
 static void without_an_argument_there_is_none(void)
 {
     int payload = 0;
-    struct vivero_ref ref = solo_start(VIVERO_WORKER_OPTIONS(
-        .payload_size = sizeof(int), .init = reads_argument));
+    struct vivero_ref ref =
+        solo_start(VIVERO_WORKER_OPTIONS(.payload_size = sizeof(int),
+                                         .init = reads_argument));
 
     CU_ASSERT_EQUAL(
         vivero_worker_get_state(ref, &payload, sizeof(int), CREW_PATIENCE),
@@ -241,9 +185,9 @@ static void t_gs_01_start_monitor_monitors(void)
     struct vivero_ref ref;
     struct vivero_monitor monitor;
 
-    CU_ASSERT_EQUAL_FATAL(
-        vivero_worker_start_monitor(SOLO_OPTIONS(.ctx = &witness), &ref, &monitor),
-        VIVERO_OK);
+    CU_ASSERT_EQUAL_FATAL(vivero_worker_start_monitor(
+                              SOLO_OPTIONS(.ctx = &witness), &ref, &monitor),
+                          VIVERO_OK);
     CU_ASSERT(solo_stop(ref));
 
     struct vivero_info info = solo_receive();
@@ -273,10 +217,11 @@ static int fails_at_once(struct vivero_self *self, uint32_t tag, void *ctx)
 static void t_gs_01_start_link_cannot_miss_the_end(void)
 {
     for (int i = 0; i < 200; i++) {
-        struct vivero_ref ref = solo_start_link(VIVERO_WORKER_OPTIONS(
-            .payload_size = sizeof(struct solo),
-            .init = init_continues_and_ends, .on_continue = fails_at_once,
-            .ctx = &witness));
+        struct vivero_ref ref = solo_start_link(
+            VIVERO_WORKER_OPTIONS(.payload_size = sizeof(struct solo),
+                                  .init = init_continues_and_ends,
+                                  .on_continue = fails_at_once,
+                                  .ctx = &witness));
         struct vivero_info info = solo_receive();
 
         CU_ASSERT_EQUAL(info.kind, VIVERO_INFO_EXIT);
@@ -284,205 +229,6 @@ static void t_gs_01_start_link_cannot_miss_the_end(void)
         CU_ASSERT_EQUAL(info.exit.kind, VIVERO_EXIT_FAILED);
         CU_ASSERT_EQUAL(info.exit.code, 3);
     }
-}
-
-/* ---- Starts that fail ----------------------------------------------------------------- */
-
-/* The result, and that the name is free and nobody is told. */
-static int start_in_all_ways(vivero_init_fn *init)
-{
-    const struct vivero_worker_options *options = VIVERO_WORKER_OPTIONS(
-        .name = "retry", .payload_size = sizeof(struct solo), .init = init,
-        .terminate = solo_terminate, .destroy = solo_destroy, .ctx = &witness);
-    struct vivero_ref ref = {7, 7};
-    struct vivero_monitor monitor;
-    int result = vivero_worker_start(options, &ref);
-
-    CU_ASSERT(vivero_ref_is_nobody(vivero_whereis("retry")));
-    CU_ASSERT_EQUAL(vivero_worker_start_link(options, &ref), result);
-    CU_ASSERT(vivero_ref_is_nobody(vivero_whereis("retry")));
-    CU_ASSERT_EQUAL(vivero_worker_start_monitor(options, &ref, &monitor),
-                    result);
-    CU_ASSERT(vivero_ref_is_nobody(vivero_whereis("retry")));
-    CU_ASSERT(solo_hears_nothing());
-    CU_ASSERT_EQUAL(witness_count(&witness, SAW_TERMINATE), 0);
-    CU_ASSERT_EQUAL(witness_count(&witness, SAW_DESTROY), 0);
-    return result;
-}
-
-static void name_can_be_had_again(void)
-{
-    struct vivero_ref ref = solo_start(SOLO_OPTIONS(.ctx = &witness, .name = "retry"));
-
-    CU_ASSERT(vivero_ref_equal(vivero_whereis("retry"), ref));
-    CU_ASSERT(solo_stop(ref));
-}
-
-static void t_gs_01_the_code_of_a_failed_init_is_the_result(void)
-{
-    CU_ASSERT_EQUAL(start_in_all_ways(init_fails), -77);
-    name_can_be_had_again();
-    CU_ASSERT_EQUAL(atomic_load(&logged), 3);
-}
-
-static void t_gs_01_an_init_that_ignores_leaves_nobody(void)
-{
-    struct vivero_ref ref = {7, 7};
-
-    CU_ASSERT_EQUAL(start_in_all_ways(init_ignores), VIVERO_IGNORE);
-    CU_ASSERT_EQUAL(
-        vivero_worker_start(VIVERO_WORKER_OPTIONS(.init = init_ignores), &ref),
-        VIVERO_IGNORE);
-    CU_ASSERT(vivero_ref_is_nobody(ref));
-    name_can_be_had_again();
-    CU_ASSERT_EQUAL(atomic_load(&logged), 0);
-}
-
-static void t_gs_01_an_init_that_exits_is_down_with_the_reason(void)
-{
-    CU_ASSERT_EQUAL(start_in_all_ways(init_jumps), VIVERO_E_DOWN);
-    CU_ASSERT_EQUAL(vivero_last_exit()->code, 13);
-    CU_ASSERT_STRING_EQUAL(vivero_last_exit()->text, "no ground");
-    name_can_be_had_again();
-}
-
-static void t_gs_01_an_init_that_stops_is_down_with_the_reason(void)
-{
-    CU_ASSERT_EQUAL(start_in_all_ways(init_jumps_with), VIVERO_E_DOWN);
-    CU_ASSERT_EQUAL(vivero_last_exit()->kind, VIVERO_EXIT_SHUTDOWN_WITH);
-    CU_ASSERT_EQUAL(vivero_last_exit()->code, 5);
-    name_can_be_had_again();
-}
-
-static void t_gs_01_an_init_with_a_bad_value_is_down(void)
-{
-    CU_ASSERT_EQUAL(start_in_all_ways(init_returns_rubbish), VIVERO_E_DOWN);
-    CU_ASSERT_EQUAL(vivero_last_exit()->kind, VIVERO_EXIT_BAD_VALUE);
-    CU_ASSERT_EQUAL(vivero_last_exit()->code, 42);
-    name_can_be_had_again();
-}
-
-static void an_init_that_leaves_its_thread_is_down(void)
-{
-    CU_ASSERT_EQUAL(start_in_all_ways(init_leaves), VIVERO_E_DOWN);
-    CU_ASSERT_EQUAL(vivero_last_exit()->kind, VIVERO_EXIT_THREAD_LEFT);
-    name_can_be_had_again();
-}
-
-static void t_gs_01_a_quiet_one_fails_without_a_log(void)
-{
-    struct vivero_ref ref;
-
-    CU_ASSERT_EQUAL(
-        vivero_worker_start(
-            VIVERO_WORKER_OPTIONS(.init = init_fails, .quiet = true), &ref),
-        -77);
-    CU_ASSERT_EQUAL(atomic_load(&logged), 0);
-}
-
-/* A quiet worker's later failure is no quieter than any other's. */
-static void quiet_is_about_init_only(void)
-{
-    struct fail_in in = {3, "later"};
-    struct vivero_ref ref =
-        solo_start(VIVERO_WORKER_OPTIONS(.quiet = true));
-
-    CU_ASSERT_EQUAL(vivero_worker_call(ref, &crew_fail, &in, NULL, NULL),
-                    VIVERO_E_DOWN);
-    CU_ASSERT(solo_await_end(ref));
-    CU_ASSERT_EQUAL(atomic_load(&logged), 1);
-}
-
-static bool none_are_abandoned(void *ctx)
-{
-    return vivero_abandoned_threads() == *(uint32_t *)ctx;
-}
-
-static void t_gs_01_an_init_that_takes_too_long_is_killed(void)
-{
-    struct vivero_ref ref = {7, 7};
-    struct vivero_monitor monitor;
-    uint32_t threads = vivero_abandoned_threads();
-    const struct vivero_worker_options *options = SOLO_OPTIONS(.ctx = &witness, .name = "late", .init = init_hangs,
-        .start_timeout_ns = VIVERO_MILLISECONDS(20));
-
-    CU_ASSERT_EQUAL(vivero_worker_start(options, &ref), VIVERO_E_TIMED_OUT);
-    CU_ASSERT(vivero_ref_is_nobody(vivero_whereis("late")));
-    CU_ASSERT_EQUAL(vivero_worker_start_link(options, &ref),
-                    VIVERO_E_TIMED_OUT);
-    CU_ASSERT_EQUAL(vivero_worker_start_monitor(options, &ref, &monitor),
-                    VIVERO_E_TIMED_OUT);
-    CU_ASSERT(vivero_ref_is_nobody(vivero_whereis("late")));
-    CU_ASSERT_EQUAL(vivero_abandoned_threads(), threads + 3);
-
-    struct vivero_ref again =
-        solo_start(SOLO_OPTIONS(.ctx = &witness, .name = "late"));
-
-    CU_ASSERT(vivero_ref_equal(vivero_whereis("late"), again));
-    gate_open(&gate);
-    /* Each init came back and succeeded, so each payload is destroyed. */
-    CU_ASSERT(witness_await(&witness, SAW_DESTROY, 3));
-    CU_ASSERT(vivero_ref_equal(vivero_whereis("late"), again));
-    CU_ASSERT(eventually(none_are_abandoned, &threads, CREW_PATIENCE));
-    CU_ASSERT(solo_stop(again));
-}
-
-static struct vivero_ref bystander;
-static int late_tie_result;
-
-static int init_hangs_and_ties(struct vivero_self *self, void *payload,
-                               void *ctx)
-{
-    struct vivero_monitor monitor;
-
-    gate_pass(&gate);
-    late_tie_result = vivero_monitor(bystander, &monitor);
-    (void)vivero_link(bystander);
-    return solo_init(self, payload, ctx);
-}
-
-/* What a thread that was given up still does concerns nobody. */
-static void an_init_that_was_given_up_ties_itself_to_nobody(void)
-{
-    struct vivero_ref ref;
-
-    bystander = solo_start(SOLO_OPTIONS(.ctx = &witness));
-    CU_ASSERT_EQUAL(
-        vivero_worker_start(SOLO_OPTIONS(.ctx = &witness, .init = init_hangs_and_ties,
-                                         .start_timeout_ns = 1000000),
-                            &ref),
-        VIVERO_E_TIMED_OUT);
-    gate_open(&gate);
-    CU_ASSERT(witness_await(&witness, SAW_DESTROY, 1));
-    CU_ASSERT_EQUAL(solo_look(bystander).links, 0);
-    CU_ASSERT_EQUAL(solo_look(bystander).monitors, 0);
-    CU_ASSERT(solo_stop(bystander));
-}
-
-static void *starter_run(void *arg)
-{
-    struct vivero_ref ref;
-
-    *(int *)arg = vivero_worker_start(
-        SOLO_OPTIONS(.ctx = &witness, .name = "cut", .init = init_hangs), &ref);
-    return NULL;
-}
-
-static void one_that_is_stopped_before_it_is_up_is_down(void)
-{
-    pthread_t thread;
-    int result = 0;
-    const struct vivero_exit kill =
-        vivero_reason(VIVERO_EXIT_KILL, 0, "enough");
-
-    pthread_create(&thread, NULL, starter_run, &result);
-    CU_ASSERT(gate_await(&gate, 1));
-    CU_ASSERT_EQUAL(vivero_signal(vivero_whereis("cut"), &kill), VIVERO_OK);
-    gate_open(&gate);
-    pthread_join(thread, NULL);
-    /* init finished all the same: it was up for an instant, or never. */
-    CU_ASSERT(result == VIVERO_OK || result == VIVERO_E_DOWN);
-    CU_ASSERT(witness_await(&witness, SAW_DESTROY, 1));
 }
 
 /* ---- Options ------------------------------------------------------------------------------ */
@@ -510,9 +256,8 @@ static void options_out_of_range_are_invalid(void)
                     VIVERO_E_INVALID);
     CU_ASSERT_EQUAL(try_start(VIVERO_WORKER_OPTIONS(.name = long_name + 1)),
                     VIVERO_OK);
-    CU_ASSERT_EQUAL(
-        try_start(VIVERO_WORKER_OPTIONS(.mailbox_depth = 1048577)),
-        VIVERO_E_INVALID);
+    CU_ASSERT_EQUAL(try_start(VIVERO_WORKER_OPTIONS(.mailbox_depth = 1048577)),
+                    VIVERO_E_INVALID);
     CU_ASSERT_EQUAL(try_start(VIVERO_WORKER_OPTIONS(.mailbox_depth = 1048576)),
                     VIVERO_OK);
     CU_ASSERT_EQUAL(
@@ -521,9 +266,8 @@ static void options_out_of_range_are_invalid(void)
     CU_ASSERT_EQUAL(
         try_start(VIVERO_WORKER_OPTIONS(.full_call = (enum vivero_full)9)),
         VIVERO_E_INVALID);
-    CU_ASSERT_EQUAL(
-        try_start(VIVERO_WORKER_OPTIONS(.start_timeout_ns = -1)),
-        VIVERO_E_INVALID);
+    CU_ASSERT_EQUAL(try_start(VIVERO_WORKER_OPTIONS(.start_timeout_ns = -1)),
+                    VIVERO_E_INVALID);
     CU_ASSERT_EQUAL(
         try_start(VIVERO_WORKER_OPTIONS(.call_timeout_ns = INT64_MIN)),
         VIVERO_E_INVALID);
@@ -561,18 +305,6 @@ SUITE_MAIN("worker_start", set_up, tear_down,
            TEST(t_gs_01_a_taken_name_leaves_no_link_and_no_monitor),
            TEST(the_argument_is_copied),
            TEST(without_an_argument_there_is_none),
-           TEST(t_gs_01_start_link_links),
-           TEST(t_gs_01_start_monitor_monitors),
+           TEST(t_gs_01_start_link_links), TEST(t_gs_01_start_monitor_monitors),
            TEST(t_gs_01_start_link_cannot_miss_the_end),
-           TEST(t_gs_01_the_code_of_a_failed_init_is_the_result),
-           TEST(t_gs_01_an_init_that_ignores_leaves_nobody),
-           TEST(t_gs_01_an_init_that_exits_is_down_with_the_reason),
-           TEST(t_gs_01_an_init_that_stops_is_down_with_the_reason),
-           TEST(t_gs_01_an_init_with_a_bad_value_is_down),
-           TEST(an_init_that_leaves_its_thread_is_down),
-           TEST(t_gs_01_a_quiet_one_fails_without_a_log),
-           TEST(quiet_is_about_init_only),
-           TEST(t_gs_01_an_init_that_takes_too_long_is_killed),
-           TEST(an_init_that_was_given_up_ties_itself_to_nobody),
-           TEST(one_that_is_stopped_before_it_is_up_is_down),
            TEST(options_out_of_range_are_invalid), TEST(options_are_copied))

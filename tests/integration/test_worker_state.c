@@ -40,10 +40,9 @@ static void suspended_it_handles_no_message(void)
     CU_ASSERT_EQUAL(vivero_worker_suspend(worker, CREW_PATIENCE), VIVERO_OK);
     CU_ASSERT_EQUAL(vivero_worker_cast(worker, &solo_note, &value, NULL), 0);
     CU_ASSERT_EQUAL(vivero_tell(worker, 1, NULL, 0), 0);
-    CU_ASSERT_EQUAL(
-        vivero_worker_call(worker, &crew_nothing, NULL, NULL,
-                           VIVERO_SEND(.timeout_ns = SOLO_SILENCE)),
-        VIVERO_E_TIMED_OUT);
+    CU_ASSERT_EQUAL(vivero_worker_call(worker, &crew_nothing, NULL, NULL,
+                                       VIVERO_SEND(.timeout_ns = SOLO_SILENCE)),
+                    VIVERO_E_TIMED_OUT);
     CU_ASSERT_EQUAL(witness_count(&witness, SAW_HANDLED), 0);
     CU_ASSERT(solo_look(worker).suspended);
     CU_ASSERT_EQUAL(vivero_worker_resume(worker, CREW_PATIENCE), VIVERO_OK);
@@ -125,12 +124,12 @@ static void a_state_of_another_size_is_invalid(void)
 {
     struct solo solo = {0};
 
-    CU_ASSERT_EQUAL(vivero_worker_get_state(worker, &solo, sizeof(solo) - 1,
-                                            CREW_PATIENCE),
-                    VIVERO_E_INVALID);
-    CU_ASSERT_EQUAL(vivero_worker_replace_state(worker, &solo, 1,
-                                                CREW_PATIENCE),
-                    VIVERO_E_INVALID);
+    CU_ASSERT_EQUAL(
+        vivero_worker_get_state(worker, &solo, sizeof(solo) - 1, CREW_PATIENCE),
+        VIVERO_E_INVALID);
+    CU_ASSERT_EQUAL(
+        vivero_worker_replace_state(worker, &solo, 1, CREW_PATIENCE),
+        VIVERO_E_INVALID);
     CU_ASSERT_EQUAL(witness_count(&witness, SAW_DESTROY), 0);
 }
 
@@ -144,9 +143,8 @@ static void requests_of_a_dead_one_are_gone(void)
     CU_ASSERT_EQUAL(vivero_worker_resume(worker, 0), VIVERO_E_GONE);
     CU_ASSERT_EQUAL(vivero_worker_get_state(worker, &solo, sizeof(solo), 0),
                     VIVERO_E_GONE);
-    CU_ASSERT_EQUAL(
-        vivero_worker_replace_state(worker, &solo, sizeof(solo), 0),
-        VIVERO_E_GONE);
+    CU_ASSERT_EQUAL(vivero_worker_replace_state(worker, &solo, sizeof(solo), 0),
+                    VIVERO_E_GONE);
     CU_ASSERT_EQUAL(vivero_worker_info(worker, &info), VIVERO_E_GONE);
 }
 
@@ -162,8 +160,8 @@ static void *asks_for_state(void *arg)
     struct state_asker *asker = arg;
     struct solo solo;
 
-    asker->result = vivero_worker_get_state(asker->ref, &solo, sizeof(solo),
-                                            CREW_PATIENCE);
+    asker->result =
+        vivero_worker_get_state(asker->ref, &solo, sizeof(solo), CREW_PATIENCE);
     asker->exit = *vivero_last_exit();
     return NULL;
 }
@@ -234,8 +232,8 @@ static int init_waits(struct vivero_self *self, void *payload, void *ctx)
 
 static void *starts_with_waiting_init(void *arg)
 {
-    *(struct vivero_ref *)arg = solo_start(
-        VIVERO_WORKER_OPTIONS(.name = "slow", .init = init_waits));
+    *(struct vivero_ref *)arg =
+        solo_start(VIVERO_WORKER_OPTIONS(.name = "slow", .init = init_waits));
     return NULL;
 }
 
@@ -296,14 +294,14 @@ static void t_gs_17_a_name_is_one_entitys(void)
 static void t_gs_17_names_have_a_length(void)
 {
     CU_ASSERT_EQUAL(vivero_register(worker, ""), VIVERO_E_INVALID);
-    CU_ASSERT_EQUAL(
-        vivero_register(worker, "0123456789012345678901234567890123456789"
-                                "012345678901234567890123"),
-        VIVERO_E_INVALID);
-    CU_ASSERT_EQUAL(
-        vivero_register(worker, "012345678901234567890123456789012345678"
-                                "901234567890123456789012"),
-        VIVERO_OK);
+    CU_ASSERT_EQUAL(vivero_register(worker,
+                                    "0123456789012345678901234567890123456789"
+                                    "012345678901234567890123"),
+                    VIVERO_E_INVALID);
+    CU_ASSERT_EQUAL(vivero_register(worker,
+                                    "012345678901234567890123456789012345678"
+                                    "901234567890123456789012"),
+                    VIVERO_OK);
 }
 
 /* ---- Dictionaries (S4.7) ------------------------------------------------------------------------------ */
@@ -364,8 +362,7 @@ SUITE_MAIN("worker_state", set_up, tear_down,
            TEST(requests_of_a_dead_one_are_gone),
            TEST(a_request_to_one_that_ends_is_down),
            TEST(a_busy_one_can_be_seen_without_its_help),
-           TEST(it_counts_what_it_handled),
-           TEST(one_in_init_is_starting),
+           TEST(it_counts_what_it_handled), TEST(one_in_init_is_starting),
            TEST(a_handler_sees_its_own_worker),
            TEST(t_gs_17_a_name_can_be_given_and_taken),
            TEST(t_gs_17_a_name_is_one_entitys),

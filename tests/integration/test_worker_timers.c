@@ -179,8 +179,7 @@ static void one_to_a_dead_one_is_gone_at_once(void)
     CU_ASSERT(solo_stop(dead));
     CU_ASSERT_EQUAL(vivero_tell_after(dead, SHORT, 1, NULL, 0, &timer),
                     VIVERO_E_GONE);
-    CU_ASSERT_EQUAL(vivero_tell_at(dead, 0, 1, NULL, 0, &timer),
-                    VIVERO_E_GONE);
+    CU_ASSERT_EQUAL(vivero_tell_at(dead, 0, 1, NULL, 0, &timer), VIVERO_E_GONE);
 }
 
 static void one_to_somebody_who_ends_meanwhile_goes_nowhere(void)
@@ -196,8 +195,7 @@ static void one_to_somebody_who_ends_meanwhile_goes_nowhere(void)
 
 static void a_name_is_looked_up_when_the_time_has_come(void)
 {
-    struct vivero_ref first =
-        solo_start(VIVERO_WORKER_OPTIONS(.name = "heir"));
+    struct vivero_ref first = solo_start(VIVERO_WORKER_OPTIONS(.name = "heir"));
 
     CU_ASSERT_EQUAL(vivero_tell_name_after("heir", SHORT, 4, NULL, 0, NULL),
                     VIVERO_OK);
@@ -241,9 +239,8 @@ static void too_much_is_refused(void)
 {
     static char bytes[1048577];
 
-    CU_ASSERT_EQUAL(
-        vivero_tell_after(me, SHORT, 1, bytes, sizeof(bytes), NULL),
-        VIVERO_E_LIMIT);
+    CU_ASSERT_EQUAL(vivero_tell_after(me, SHORT, 1, bytes, sizeof(bytes), NULL),
+                    VIVERO_E_LIMIT);
 }
 
 static void in_a_full_mailbox_there_is_room_for_a_timer(void)
@@ -267,17 +264,18 @@ static void in_a_full_mailbox_there_is_room_for_a_timer(void)
 
 /* ---- One for all (S3.16) ------------------------------------------------------------- */
 
-static int answers_the_asker(struct vivero_self *self, const void *in, void *out)
+static int answers_the_asker(struct vivero_self *self, const void *in,
+                             void *out)
 {
     (void)self;
     (void)out;
     return vivero_tell(*(const struct vivero_ref *)in, 100, NULL, 0);
 }
 
-static const struct vivero_operation ask_back = {
-    .name = "ask_back",
-    .run = answers_the_asker,
-    .in_size = sizeof(struct vivero_ref)};
+static const struct vivero_operation ask_back = {.name = "ask_back",
+                                                 .run = answers_the_asker,
+                                                 .in_size =
+                                                     sizeof(struct vivero_ref)};
 
 static void s3_16_one_timer_bounds_a_query_of_many(void)
 {

@@ -199,10 +199,8 @@ const struct vivero_operation solo_do = {
     .name = "do", .run = do_it, .in_size = sizeof(struct solo_do_in)};
 const struct vivero_operation solo_note = {
     .name = "note", .run = note, .in_size = sizeof(int)};
-const struct vivero_operation solo_add = {.name = "add",
-                                          .run = add,
-                                          .in_size = sizeof(int),
-                                          .out_size = sizeof(int)};
+const struct vivero_operation solo_add = {
+    .name = "add", .run = add, .in_size = sizeof(int), .out_size = sizeof(int)};
 
 int solo_ask(struct vivero_ref ref, solo_fn *fn, void *arg)
 {

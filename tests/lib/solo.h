@@ -29,10 +29,10 @@ enum sight_kind {
 
 struct sight {
     enum sight_kind kind;
-    int value;               /* HANDLED: the number; INFO: the one in its data */
-    uint32_t tag;            /* CONTINUE; INFO of a message */
+    int value;    /* HANDLED: the number; INFO: the one in its data */
+    uint32_t tag; /* CONTINUE; INFO of a message */
     enum vivero_info_kind info;
-    size_t size;             /* of the data */
+    size_t size; /* of the data */
     struct vivero_ref from;
     struct vivero_exit exit; /* TERMINATE; INFO of EXIT and DOWN */
     struct vivero_monitor monitor;
@@ -47,7 +47,15 @@ struct witness {
     struct sight sight[SIGHTS_MAX];
 };
 
-#define WITNESS {PTHREAD_MUTEX_INITIALIZER, 0, {{0}}}
+#define WITNESS                                                                \
+    {                                                                          \
+        PTHREAD_MUTEX_INITIALIZER, 0,                                          \
+        {                                                                      \
+            {                                                                  \
+                0                                                              \
+            }                                                                  \
+        }                                                                      \
+    }
 
 void witness_clear(struct witness *witness);
 void witness_see(struct witness *witness, const struct sight *sight);
@@ -79,8 +87,8 @@ int solo_continue(struct vivero_self *self, uint32_t tag, void *ctx);
 
 /* Options of a worker that tells the witness in .ctx everything; callbacks that
  * are given stand instead of those above. */
-#define SOLO_OPTIONS(...)                                                     \
-    solo_options(VIVERO_WORKER_OPTIONS(__VA_ARGS__),                          \
+#define SOLO_OPTIONS(...)                                                      \
+    solo_options(VIVERO_WORKER_OPTIONS(__VA_ARGS__),                           \
                  &(struct vivero_worker_options){0})
 const struct vivero_worker_options *
 solo_options(const struct vivero_worker_options *given,
