@@ -5,8 +5,6 @@
 #include "tests/lib/solo.h"
 #include "tests/lib/suite.h"
 
-#include <string.h>
-
 static struct witness witness = WITNESS;
 static struct gate gate = GATE_SHUT;
 static struct vivero_ref worker;
@@ -22,11 +20,6 @@ static void tear_down(void)
 {
     gate_open(&gate);
     CU_ASSERT(solo_end(worker));
-}
-
-static int call_int(const struct vivero_operation *operation, int in, int *out)
-{
-    return vivero_worker_call(worker, operation, &in, out, NULL);
 }
 
 /* ---- Ends while callers wait --------------------------------------------------------- */

@@ -2,11 +2,8 @@
 /* Workers on shared threads behave like those on their own. */
 #include <vivero/vivero.h>
 
-#include "tests/lib/eventually.h"
 #include "tests/lib/solo.h"
 #include "tests/lib/suite.h"
-
-#include <string.h>
 
 #define MANY 10000
 
@@ -240,11 +237,11 @@ static int wants_idle(struct vivero_self *self, void *arg)
 
 static void idle_time_outs_are_told_once(void)
 {
-    const int64_t timeout = VIVERO_MILLISECONDS(20);
+    int64_t timeout = VIVERO_MILLISECONDS(20);
     struct vivero_ref ref = start();
     int64_t began = vivero_now();
 
-    CU_ASSERT_EQUAL(solo_ask(ref, wants_idle, (void *)&timeout), VIVERO_OK);
+    CU_ASSERT_EQUAL(solo_ask(ref, wants_idle, &timeout), VIVERO_OK);
     CU_ASSERT(witness_await(&witness, SAW_INFO, 1));
     CU_ASSERT(vivero_now() - began >= timeout);
     CU_ASSERT_EQUAL(witness_sight(&witness, SAW_INFO, 0).info,
@@ -255,18 +252,18 @@ static void idle_time_outs_are_told_once(void)
 
 static void an_idle_time_out_of_nothing_is_told_at_once(void)
 {
-    const int64_t none = 0;
+    int64_t none = 0;
 
-    CU_ASSERT_EQUAL(solo_ask(start(), wants_idle, (void *)&none), VIVERO_OK);
+    CU_ASSERT_EQUAL(solo_ask(start(), wants_idle, &none), VIVERO_OK);
     CU_ASSERT(witness_await(&witness, SAW_INFO, 1));
 }
 
 static void a_message_ends_the_idle_wait(void)
 {
-    const int64_t timeout = VIVERO_MILLISECONDS(50);
+    int64_t timeout = VIVERO_MILLISECONDS(50);
     struct vivero_ref ref = start();
 
-    CU_ASSERT_EQUAL(solo_ask(ref, wants_idle, (void *)&timeout), VIVERO_OK);
+    CU_ASSERT_EQUAL(solo_ask(ref, wants_idle, &timeout), VIVERO_OK);
     CU_ASSERT(answers(ref));
     crew_await_time(vivero_now() + 3 * timeout);
     CU_ASSERT_EQUAL(witness_count(&witness, SAW_INFO), 0);
@@ -274,11 +271,11 @@ static void a_message_ends_the_idle_wait(void)
 
 static void suspended_they_rest(void)
 {
-    const int64_t timeout = VIVERO_MILLISECONDS(10);
+    int64_t timeout = VIVERO_MILLISECONDS(10);
     struct vivero_ref ref = start();
     int value = 1;
 
-    CU_ASSERT_EQUAL(solo_ask(ref, wants_idle, (void *)&timeout), VIVERO_OK);
+    CU_ASSERT_EQUAL(solo_ask(ref, wants_idle, &timeout), VIVERO_OK);
     CU_ASSERT_EQUAL(vivero_worker_suspend(ref, CREW_PATIENCE), VIVERO_OK);
     CU_ASSERT_EQUAL(vivero_worker_cast(ref, &solo_note, &value, NULL), 0);
     crew_await_time(vivero_now() + 5 * timeout);

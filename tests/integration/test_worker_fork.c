@@ -5,46 +5,10 @@
 #include "tests/lib/solo.h"
 #include "tests/lib/suite.h"
 
-#include <string.h>
-
 #define BODY_FINISHED 0
 
-/* Each body runs in a forked child of its own. */
-struct misuse {
-    int (*body)(void *ctx);
-    const char *sentence;
-};
-
-static void expect_all(const struct misuse *misuse, size_t count)
-{
-    for (size_t i = 0; i < count; i++) {
-        char sentence[CREW_SENTENCE_MAX] = "";
-
-        CU_ASSERT_EQUAL(crew_fork(misuse[i].body, NULL, sentence), CREW_MISUSE);
-        CU_ASSERT_STRING_EQUAL(sentence, misuse[i].sentence);
-        if (strcmp(sentence, misuse[i].sentence) != 0) {
-            fprintf(stderr, "\n  got:  %s\n  want: %s\n", sentence,
-                    misuse[i].sentence);
-        }
-    }
-}
-
-#define EXPECT_ALL(misuses_)                                                   \
-    expect_all(misuses_, sizeof(misuses_) / sizeof((misuses_)[0]))
-
-/* One call that must not return. */
-#define BODY(name_, call_)                                                     \
-    static int name_(void *ctx)                                                \
-    {                                                                          \
-        (void)ctx;                                                             \
-        (void)(call_);                                                         \
-        return BODY_FINISHED;                                                  \
-    }
-
-static const struct vivero_ref nobody = {0, 0};
 static struct vivero_ref place;
 static struct vivero_monitor monitor_place;
-static void *volatile nothing; /* NULL, unknown to compilers */
 
 static void does_nothing(struct vivero_self *self, void *argument)
 {

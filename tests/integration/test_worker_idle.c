@@ -5,30 +5,17 @@
 #include "tests/lib/solo.h"
 #include "tests/lib/suite.h"
 
-#include <string.h>
-
 #define SHORT VIVERO_MILLISECONDS(20)
 #define LONG VIVERO_SECONDS(100)
 
 static struct witness witness = WITNESS;
 static struct gate gate = GATE_SHUT;
 static struct vivero_ref worker;
-static atomic_uint errors_logged;
-
-static void count_errors(const struct vivero_log_event *event, void *ctx)
-{
-    (void)ctx;
-    if (event->level == VIVERO_LOG_ERROR) {
-        atomic_fetch_add(&errors_logged, 1);
-    }
-}
 
 static void set_up(void)
 {
     witness_clear(&witness);
     gate_shut(&gate);
-    atomic_store(&errors_logged, 0);
-    vivero_log_set_sink(VIVERO_LOG_ERROR, count_errors, NULL);
     worker = solo_start(SOLO_OPTIONS(.ctx = &witness));
 }
 
@@ -36,7 +23,6 @@ static void tear_down(void)
 {
     gate_open(&gate);
     CU_ASSERT(solo_end(worker));
-    vivero_log_set_sink(VIVERO_LOG_ERROR, NULL, NULL);
 }
 
 /* ---- The idle time-out -------------------------------------------------------------- */
@@ -60,10 +46,10 @@ static uint32_t timeouts(void)
 
 static void it_is_told_once_when_nothing_comes(void)
 {
-    const int64_t timeout = SHORT;
+    int64_t timeout = SHORT;
     int64_t began = vivero_now();
 
-    CU_ASSERT_EQUAL(solo_ask(worker, wants_idle, (void *)&timeout), VIVERO_OK);
+    CU_ASSERT_EQUAL(solo_ask(worker, wants_idle, &timeout), VIVERO_OK);
     CU_ASSERT(witness_await(&witness, SAW_INFO, 1));
     CU_ASSERT(vivero_now() - began >= SHORT);
     crew_await_time(vivero_now() + 3 * SHORT);
@@ -73,12 +59,12 @@ static void it_is_told_once_when_nothing_comes(void)
 
 static void any_message_ends_the_wait(void)
 {
-    const int64_t timeout = VIVERO_MILLISECONDS(150);
+    int64_t timeout = VIVERO_MILLISECONDS(150);
     int value = 0;
 
-    CU_ASSERT_EQUAL(solo_ask(worker, wants_idle, (void *)&timeout), VIVERO_OK);
+    CU_ASSERT_EQUAL(solo_ask(worker, wants_idle, &timeout), VIVERO_OK);
     CU_ASSERT_EQUAL(vivero_worker_cast(worker, &solo_note, &value, NULL), 0);
-    CU_ASSERT_EQUAL(solo_ask(worker, wants_idle, (void *)&timeout), VIVERO_OK);
+    CU_ASSERT_EQUAL(solo_ask(worker, wants_idle, &timeout), VIVERO_OK);
     CU_ASSERT_EQUAL(vivero_tell(worker, 1, NULL, 0), VIVERO_OK);
     crew_await_time(vivero_now() + 2 * timeout);
     CU_ASSERT_EQUAL(timeouts(), 0);
@@ -87,10 +73,10 @@ static void any_message_ends_the_wait(void)
 /* Looking at it and holding it up is no message. */
 static void system_requests_do_not_end_the_wait(void)
 {
-    const int64_t timeout = VIVERO_MILLISECONDS(100);
+    int64_t timeout = VIVERO_MILLISECONDS(100);
     struct solo solo;
 
-    CU_ASSERT_EQUAL(solo_ask(worker, wants_idle, (void *)&timeout), VIVERO_OK);
+    CU_ASSERT_EQUAL(solo_ask(worker, wants_idle, &timeout), VIVERO_OK);
     CU_ASSERT_EQUAL(
         vivero_worker_get_state(worker, &solo, sizeof(solo), CREW_PATIENCE),
         VIVERO_OK);
@@ -102,11 +88,11 @@ static void system_requests_do_not_end_the_wait(void)
 
 static void zero_means_if_nothing_waits_already(void)
 {
-    const int64_t none = 0;
+    int64_t none = 0;
     int value = 1;
 
     CU_ASSERT(solo_hold(worker, &gate));
-    CU_ASSERT_EQUAL(solo_order(worker, wants_idle, (void *)&none), 0);
+    CU_ASSERT_EQUAL(solo_order(worker, wants_idle, &none), 0);
     CU_ASSERT_EQUAL(vivero_worker_cast(worker, &solo_note, &value, NULL), 0);
     gate_open(&gate);
     CU_ASSERT(witness_await(&witness, SAW_HANDLED, 1));
@@ -114,19 +100,18 @@ static void zero_means_if_nothing_waits_already(void)
                     VIVERO_OK);
     CU_ASSERT_EQUAL(timeouts(), 0);
 
-    CU_ASSERT_EQUAL(solo_ask(worker, wants_idle, (void *)&none), VIVERO_OK);
+    CU_ASSERT_EQUAL(solo_ask(worker, wants_idle, &none), VIVERO_OK);
     CU_ASSERT(witness_await(&witness, SAW_INFO, 1));
     CU_ASSERT_EQUAL(timeouts(), 1);
 }
 
 static void the_new_result_decides_again(void)
 {
-    const int64_t long_one = LONG;
-    const int64_t short_one = SHORT;
+    int64_t long_one = LONG;
+    int64_t short_one = SHORT;
 
-    CU_ASSERT_EQUAL(solo_ask(worker, wants_idle, (void *)&long_one), VIVERO_OK);
-    CU_ASSERT_EQUAL(solo_ask(worker, wants_idle, (void *)&short_one),
-                    VIVERO_OK);
+    CU_ASSERT_EQUAL(solo_ask(worker, wants_idle, &long_one), VIVERO_OK);
+    CU_ASSERT_EQUAL(solo_ask(worker, wants_idle, &short_one), VIVERO_OK);
     CU_ASSERT(witness_await(&witness, SAW_INFO, 1));
     CU_ASSERT_EQUAL(timeouts(), 1);
 }
@@ -168,10 +153,10 @@ static void init_may_ask_for_a_time_out(void)
 /* Suspended, it is not idle: a message that waits goes first. */
 static void a_suspended_one_is_not_told_while_a_message_waits(void)
 {
-    const int64_t timeout = SHORT;
+    int64_t timeout = SHORT;
     int value = 3;
 
-    CU_ASSERT_EQUAL(solo_ask(worker, wants_idle, (void *)&timeout), VIVERO_OK);
+    CU_ASSERT_EQUAL(solo_ask(worker, wants_idle, &timeout), VIVERO_OK);
     CU_ASSERT_EQUAL(vivero_worker_suspend(worker, CREW_PATIENCE), VIVERO_OK);
     CU_ASSERT_EQUAL(vivero_worker_cast(worker, &solo_note, &value, NULL), 0);
     crew_await_time(vivero_now() + 3 * SHORT);

@@ -1,15 +1,10 @@
 /* SPDX-License-Identifier: MIT */
-/* What a worker on its own is told outside calls and casts: messages, the idle
- * time-out, what it asked to continue with. */
+/* What a worker on its own is told outside calls and casts: messages, and
+ * what it asked to continue with. */
 #include <vivero/vivero.h>
 
 #include "tests/lib/solo.h"
 #include "tests/lib/suite.h"
-
-#include <string.h>
-
-#define SHORT VIVERO_MILLISECONDS(20)
-#define LONG VIVERO_SECONDS(100)
 
 static struct witness witness = WITNESS;
 static struct gate gate = GATE_SHUT;

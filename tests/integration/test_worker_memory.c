@@ -7,8 +7,6 @@
 #include "tests/lib/solo.h"
 #include "tests/lib/suite.h"
 
-#include <string.h>
-
 #define CYCLES 1000
 
 static struct witness witness = WITNESS;
@@ -190,12 +188,12 @@ static int tries_to_start_monitored(void *ctx)
 
 static void a_tied_start_without_memory_leaves_no_tie(void)
 {
-    const struct vivero_worker_options *options =
-        SOLO_OPTIONS(.ctx = &witness, .name = "tied");
+    struct vivero_worker_options options =
+        *SOLO_OPTIONS(.ctx = &witness, .name = "tied");
 
     CU_ASSERT_FATAL(solo_attach());
-    CU_ASSERT(try_without_memory(tries_to_start_linked, (void *)options));
-    CU_ASSERT(try_without_memory(tries_to_start_monitored, (void *)options));
+    CU_ASSERT(try_without_memory(tries_to_start_linked, &options));
+    CU_ASSERT(try_without_memory(tries_to_start_monitored, &options));
     CU_ASSERT(solo_hears_nothing());
     solo_detach();
 }

@@ -5,8 +5,6 @@
 #include "tests/lib/solo.h"
 #include "tests/lib/suite.h"
 
-#include <string.h>
-
 static struct witness witness = WITNESS;
 static struct gate gate = GATE_SHUT;
 static struct vivero_ref worker;

@@ -2,15 +2,10 @@
 /* Receiving by hand: requests with tokens, and attached threads. */
 #include <vivero/vivero.h>
 
-#include "tests/lib/eventually.h"
 #include "tests/lib/solo.h"
 #include "tests/lib/suite.h"
 
-#include <string.h>
-
 #define SHORT VIVERO_MILLISECONDS(30)
-
-enum tag { TAG_INCREMENT = 1, TAG_DECREMENT, TAG_VALUE, TAG_END, TAG_FAIL };
 
 static struct vivero_ref me;
 static struct gate gate = GATE_SHUT;

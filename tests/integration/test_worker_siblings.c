@@ -6,10 +6,6 @@
 #include "tests/lib/solo.h"
 #include "tests/lib/suite.h"
 
-#include <string.h>
-
-#define MANY 10000
-
 static struct witness witness = WITNESS;
 static struct gate gate = GATE_SHUT;
 static struct vivero_carriers *carriers;

@@ -2,11 +2,8 @@
 /* Plain functions as workers, and foreign threads that attach themselves. */
 #include <vivero/vivero.h>
 
-#include "tests/lib/eventually.h"
 #include "tests/lib/solo.h"
 #include "tests/lib/suite.h"
-
-#include <string.h>
 
 #define SHORT VIVERO_MILLISECONDS(30)
 
@@ -295,21 +292,20 @@ static void ends_itself(struct vivero_self *self, void *argument)
 }
 
 static struct vivero_exit
-end_of_one_that_signals_itself(const struct vivero_exit *reason)
+end_of_one_that_signals_itself(struct vivero_exit *reason)
 {
     struct vivero_ref ref;
     struct vivero_monitor monitor;
 
     CU_ASSERT_EQUAL_FATAL(
-        vivero_spawn_monitor(NULL, ends_itself, (void *)reason, &ref, &monitor),
+        vivero_spawn_monitor(NULL, ends_itself, reason, &ref, &monitor),
         VIVERO_OK);
     return solo_receive().exit;
 }
 
 static void t_pr_01_normal_to_itself_ends_one_that_does_not_trap(void)
 {
-    const struct vivero_exit normal =
-        vivero_reason(VIVERO_EXIT_NORMAL, 0, NULL);
+    struct vivero_exit normal = vivero_reason(VIVERO_EXIT_NORMAL, 0, NULL);
 
     CU_ASSERT_EQUAL(end_of_one_that_signals_itself(&normal).kind,
                     VIVERO_EXIT_NORMAL);
@@ -317,8 +313,7 @@ static void t_pr_01_normal_to_itself_ends_one_that_does_not_trap(void)
 
 static void t_pr_01_any_other_to_itself_is_told_to_one_that_traps(void)
 {
-    const struct vivero_exit why =
-        vivero_reason(VIVERO_EXIT_SHUTDOWN_WITH, 7, NULL);
+    struct vivero_exit why = vivero_reason(VIVERO_EXIT_SHUTDOWN_WITH, 7, NULL);
 
     CU_ASSERT_EQUAL(end_of_one_that_signals_itself(&why).code, 93);
 }

@@ -2,30 +2,16 @@
 /* How workers on their own begin. */
 #include <vivero/vivero.h>
 
-#include "tests/lib/eventually.h"
 #include "tests/lib/solo.h"
 #include "tests/lib/suite.h"
 
 #include <string.h>
 
 static struct witness witness = WITNESS;
-static struct gate gate = GATE_SHUT;
-static atomic_uint logged;
-
-static void count_log(const struct vivero_log_event *event, void *ctx)
-{
-    (void)ctx;
-    if (event->level <= VIVERO_LOG_WARNING) {
-        atomic_fetch_add(&logged, 1);
-    }
-}
 
 static void set_up(void)
 {
     witness_clear(&witness);
-    gate_shut(&gate);
-    atomic_store(&logged, 0);
-    vivero_log_set_sink(VIVERO_LOG_WARNING, count_log, NULL);
     CU_ASSERT(solo_attach());
 }
 
@@ -33,7 +19,6 @@ static void tear_down(void)
 {
     CU_ASSERT(solo_hears_nothing());
     solo_detach();
-    vivero_log_set_sink(VIVERO_LOG_WARNING, NULL, NULL);
 }
 
 /* ---- Starts that succeed --------------------------------------------------------- */

@@ -6,8 +6,6 @@
 #include "tests/lib/solo.h"
 #include "tests/lib/suite.h"
 
-#include <string.h>
-
 static struct witness witness = WITNESS;
 static struct gate gate = GATE_SHUT;
 

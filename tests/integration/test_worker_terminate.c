@@ -5,8 +5,6 @@
 #include "tests/lib/solo.h"
 #include "tests/lib/suite.h"
 
-#include <string.h>
-
 static struct witness witness = WITNESS;
 static struct gate gate = GATE_SHUT;
 
@@ -89,42 +87,38 @@ static int sends_exit(struct vivero_self *self, void *arg)
 /* A parent, and the child it started linked. */
 static struct vivero_ref start_family(bool traps)
 {
+    struct vivero_worker_options options =
+        *SOLO_OPTIONS(.ctx = &witness, .trap_exits = traps);
     struct vivero_ref parent =
         solo_start(VIVERO_WORKER_OPTIONS(.trap_exits = true));
 
-    CU_ASSERT_EQUAL(
-        solo_ask(parent, starts_child,
-                 (void *)SOLO_OPTIONS(.ctx = &witness, .trap_exits = traps)),
-        VIVERO_OK);
+    CU_ASSERT_EQUAL(solo_ask(parent, starts_child, &options), VIVERO_OK);
     return parent;
 }
 
 static void an_exit_of_its_parent_ends_one_that_traps_with_terminate(void)
 {
-    const struct vivero_exit why =
-        vivero_reason(VIVERO_EXIT_SHUTDOWN_WITH, 61, NULL);
+    struct vivero_exit why = vivero_reason(VIVERO_EXIT_SHUTDOWN_WITH, 61, NULL);
     struct vivero_ref parent = start_family(true);
 
-    CU_ASSERT_EQUAL(solo_ask(parent, sends_exit, (void *)&why), VIVERO_OK);
+    CU_ASSERT_EQUAL(solo_ask(parent, sends_exit, &why), VIVERO_OK);
     CU_ASSERT_EQUAL(ended(child, 1).code, 61);
     CU_ASSERT(solo_stop(parent));
 }
 
 static void an_exit_of_its_parent_ends_one_that_does_not_without(void)
 {
-    const struct vivero_exit why =
-        vivero_reason(VIVERO_EXIT_SHUTDOWN_WITH, 61, NULL);
+    struct vivero_exit why = vivero_reason(VIVERO_EXIT_SHUTDOWN_WITH, 61, NULL);
     struct vivero_ref parent = start_family(false);
 
-    CU_ASSERT_EQUAL(solo_ask(parent, sends_exit, (void *)&why), VIVERO_OK);
+    CU_ASSERT_EQUAL(solo_ask(parent, sends_exit, &why), VIVERO_OK);
     (void)ended(child, 0);
     CU_ASSERT(solo_stop(parent));
 }
 
 static void the_end_of_its_parent_ends_one_that_traps_with_terminate(void)
 {
-    const struct vivero_exit why =
-        vivero_reason(VIVERO_EXIT_SHUTDOWN_WITH, 62, NULL);
+    struct vivero_exit why = vivero_reason(VIVERO_EXIT_SHUTDOWN_WITH, 62, NULL);
     struct vivero_ref parent = start_family(true);
 
     CU_ASSERT_EQUAL(vivero_worker_stop(parent, &why, CREW_PATIENCE), VIVERO_OK);
@@ -184,11 +178,11 @@ static void t_gs_02_a_failure_in_a_handler_calls_terminate(void)
 
 static void t_gs_02_an_exit_with_a_reason_calls_terminate_with_it(void)
 {
-    const struct vivero_exit why =
+    struct vivero_exit why =
         vivero_reason(VIVERO_EXIT_SHUTDOWN_WITH, 82, "why");
     struct vivero_ref ref = start(false);
 
-    CU_ASSERT_EQUAL(solo_ask(ref, jumps_with, (void *)&why), VIVERO_E_DOWN);
+    CU_ASSERT_EQUAL(solo_ask(ref, jumps_with, &why), VIVERO_E_DOWN);
     CU_ASSERT_EQUAL(vivero_last_exit()->kind, VIVERO_EXIT_SHUTDOWN_WITH);
     CU_ASSERT_EQUAL(ended(ref, 1).code, 82);
 }
@@ -201,13 +195,12 @@ static int signals_itself(struct vivero_self *self, void *arg)
 
 static void t_pr_01_normal_to_itself_ends_it(void)
 {
-    const struct vivero_exit normal =
-        vivero_reason(VIVERO_EXIT_NORMAL, 0, NULL);
+    struct vivero_exit normal = vivero_reason(VIVERO_EXIT_NORMAL, 0, NULL);
     struct vivero_ref ref = start(false);
     struct vivero_monitor monitor;
 
     CU_ASSERT_EQUAL(vivero_monitor(ref, &monitor), VIVERO_OK);
-    CU_ASSERT_EQUAL(solo_ask(ref, signals_itself, (void *)&normal), VIVERO_OK);
+    CU_ASSERT_EQUAL(solo_ask(ref, signals_itself, &normal), VIVERO_OK);
     CU_ASSERT(solo_await_end(ref));
     CU_ASSERT_EQUAL(solo_receive().exit.kind, VIVERO_EXIT_NORMAL);
 }

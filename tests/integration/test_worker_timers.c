@@ -5,8 +5,6 @@
 #include "tests/lib/solo.h"
 #include "tests/lib/suite.h"
 
-#include <string.h>
-
 #define SHORT VIVERO_MILLISECONDS(20)
 #define LONG VIVERO_SECONDS(1000)
 
