@@ -242,7 +242,11 @@ test-programs: $(check_LTLIBRARIES) $(check_PROGRAMS) $(noinst_PROGRAMS)
 
 # A million messages; VV_SEED repeats a run.
 STRESS_MESSAGES = 1000000
+STRESS_ROUNDS = 100000
 .PHONY: check-stress
-check-stress: tests/stress/stress_pool$(EXEEXT)
+check-stress: tests/stress/stress_pool$(EXEEXT) \
+	tests/stress/stress_worker$(EXEEXT)
 	VV_TEST_TIMEOUT=3600 $(SHELL) $(top_srcdir)/tools/run-test \
 		./tests/stress/stress_pool$(EXEEXT) $(STRESS_MESSAGES)
+	VV_TEST_TIMEOUT=3600 $(SHELL) $(top_srcdir)/tools/run-test \
+		./tests/stress/stress_worker$(EXEEXT) $(STRESS_ROUNDS)

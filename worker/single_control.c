@@ -239,7 +239,9 @@ int vivero_worker_stop(struct vivero_ref ref, const struct vivero_exit *reason,
     if (error == VIVERO_OK) {
         error = stop(single, reason != NULL ? reason : &normal, timeout_ns);
         vv_entity_release(&single->entity);
-        vv_thread_reap();
+    }
+    if (error != VIVERO_E_FORKED) {
+        vv_thread_reap(); /* it has ended, maybe by itself a moment ago */
     }
     return error;
 }

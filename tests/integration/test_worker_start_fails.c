@@ -283,18 +283,21 @@ static void *starter_run(void *arg)
 static void one_that_is_stopped_before_it_is_up_is_down(void)
 {
     pthread_t thread;
+    struct vivero_ref cut;
     int result = 0;
     const struct vivero_exit kill =
         vivero_reason(VIVERO_EXIT_KILL, 0, "enough");
 
     pthread_create(&thread, NULL, starter_run, &result);
     CU_ASSERT(gate_await(&gate, 1));
-    CU_ASSERT_EQUAL(vivero_signal(vivero_whereis("cut"), &kill), VIVERO_OK);
+    cut = vivero_whereis("cut");
+    CU_ASSERT_EQUAL(vivero_signal(cut, &kill), VIVERO_OK);
     gate_open(&gate);
     pthread_join(thread, NULL);
     /* init finished all the same: it was up for an instant, or never. */
     CU_ASSERT(result == VIVERO_OK || result == VIVERO_E_DOWN);
-    CU_ASSERT(witness_await(&witness, SAW_DESTROY, 1));
+    CU_ASSERT(solo_await_end(cut));
+    CU_ASSERT_EQUAL(witness_count(&witness, SAW_DESTROY), 1);
 }
 
 SUITE_MAIN("worker_start_fails", set_up, tear_down,
