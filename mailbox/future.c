@@ -445,7 +445,7 @@ static int wait_and_take(struct vv_reply *reply, struct vivero_future future,
     if (vv_future_fate(load_word(reply), future.generation) == VV_FATE_OVER) {
         return VIVERO_E_GONE;
     }
-    if (out_size_of(reply) != out_size || (out == NULL && out_size > 0)) {
+    if (out == NULL ? out_size > 0 : out_size_of(reply) != out_size) {
         return VIVERO_E_INVALID;
     }
     error = await(reply, future.generation, deadline_of(timeout_ns));

@@ -7,6 +7,7 @@ dist_man_MANS += \
 	%D%/vivero_threads.7 \
 	%D%/vivero_carriers.3 \
 	%D%/vivero_child.3 \
+	%D%/vivero_child_spec.3 \
 	%D%/vivero_entity.3 \
 	%D%/vivero_error.3 \
 	%D%/vivero_fault.3 \
@@ -18,6 +19,7 @@ dist_man_MANS += \
 	%D%/vivero_pool_define.3 \
 	%D%/vivero_pool_snapshot.3 \
 	%D%/vivero_spawn.3 \
+	%D%/vivero_supervisor.3 \
 	%D%/vivero_time.3 \
 	%D%/vivero_version.3 \
 	%D%/vivero_worker.3 \

@@ -31,7 +31,7 @@ static int new_call(enum vv_call_kind kind, size_t room, struct vv_call **fresh)
         return VIVERO_E_NO_MEMORY;
     }
     call = (struct vv_call *)vv_request_new(
-        sizeof(*call) + room * sizeof(struct vivero_child_info), kind);
+        sizeof(*call) + room * sizeof(struct vivero_child_info), (int)kind);
     if (call == NULL) {
         return VIVERO_E_NO_MEMORY;
     }

@@ -4,6 +4,7 @@ modules += supervisor/libsupervisor.la
 supervisor_libs = supervisor/libsupervisor.la $(entity_libs)
 supervisor_libsupervisor_la_SOURCES = \
 	%D%/backoff.c \
+	%D%/blueprint.c \
 	%D%/budget.c %D%/budget.h \
 	%D%/calls.c \
 	%D%/child_supervisor.c \
@@ -11,7 +12,9 @@ supervisor_libsupervisor_la_SOURCES = \
 	%D%/decide.c %D%/decide.h \
 	%D%/decide_child.c \
 	%D%/decide_group.c \
+	%D%/decide_state.c \
 	%D%/due.c %D%/due.h \
+	%D%/inbox.c \
 	%D%/info.c \
 	%D%/loop.c %D%/loop.h \
 	%D%/manage.c \
@@ -22,7 +25,8 @@ supervisor_libsupervisor_la_SOURCES = \
 	%D%/supervisor.c \
 	%D%/supervisor_open.c \
 	%D%/tree.c \
-	%D%/ward.c
+	%D%/ward.c \
+	%D%/ward_find.c
 
 viveroinclude_HEADERS += include/vivero/supervisor.h
 

@@ -187,7 +187,7 @@ static void perform(void *ctx, const struct vv_action *action,
     } else if (action->kind == VV_ACTION_UP) {
         supervisor->up = true;
         supervisor->failed = NULL;
-        vv_entity_started(supervisor->entity.ref, VIVERO_OK, NULL);
+        supervisor->tells_up = true;
     }
 }
 
@@ -227,8 +227,8 @@ static void follow(struct vv_ward *ward, const struct vv_notice *notice)
     if (notice->event == VV_EVENT_EXITED) {
         ward->exit = notice->exit;
     }
-    if (over && ward->ended) {
-        vv_ward_clear(ward);
+    if (over && ward->child.phase != VV_CHILD_STARTING) {
+        vv_ward_clear(ward); /* and no new one has been started */
     }
     vv_call_follow(ward, notice->event);
 }
@@ -260,53 +260,11 @@ static void noticed(void *ctx, const struct vv_notice *notice)
     if (notice->child != NULL) {
         follow(vv_ward_of(notice->child), notice);
     }
+    if (supervisor->tells_up) {
+        supervisor->tells_up = false; /* all its children were reported */
+        vv_entity_started(supervisor->entity.ref, VIVERO_OK, NULL);
+    }
     free_dropped(supervisor);
-}
-
-/* ---- What comes in --------------------------------------------------------------------- */
-
-/* An exit signal that is no child's own. Normal ones mean nothing to others. */
-static void heed_exit(struct vv_supervisor *supervisor,
-                      const struct vv_envelope *envelope)
-{
-    if (envelope->kind == VV_ENVELOPE_EXIT &&
-        envelope->exit.kind != VIVERO_EXIT_NORMAL &&
-        vv_ward_find_ref(supervisor, envelope->from) == NULL) {
-        vv_supervisor_begin_stop(supervisor, &envelope->exit);
-    }
-}
-
-static void heed_supervisor_above(struct vv_supervisor *supervisor)
-{
-    struct vivero_exit reason;
-    bool told;
-
-    vv_mutex_lock(&supervisor->loop.lock);
-    told = supervisor->told_to_stop;
-    reason = supervisor->told_reason;
-    vv_mutex_unlock(&supervisor->loop.lock);
-    if (told) {
-        vv_supervisor_begin_stop(supervisor, &reason);
-    }
-}
-
-static void look(void *ctx)
-{
-    struct vv_supervisor *supervisor = ctx;
-    struct vv_mail mail;
-
-    heed_supervisor_above(supervisor);
-    while (vv_entity_take(&supervisor->entity, &mail)) {
-        if (mail.request != NULL) {
-            vv_call_arrived(supervisor, (struct vv_call *)mail.request);
-        } else if (mail.verdict != NULL) {
-            vv_supervisor_begin_stop(supervisor, &mail.verdict->exit);
-            vv_envelope_free(mail.verdict);
-        } else {
-            heed_exit(supervisor, mail.envelope);
-            vv_envelope_free(mail.envelope);
-        }
-    }
 }
 
 static void serve(void *ctx, struct vv_turn *turn)
@@ -393,6 +351,6 @@ static void down(void *ctx)
 const struct vv_loop_ops vv_supervisor_loop_ops = {.begin = begin,
                                                    .perform = perform,
                                                    .noticed = noticed,
-                                                   .look = look,
+                                                   .look = vv_supervisor_look,
                                                    .serve = serve,
                                                    .down = down};

@@ -40,14 +40,21 @@ struct vv_blueprint {
 
 /* ---- spec.c -------------------------------------------------------------------- */
 
+/* Ours of given, and what is wrong with them. */
+enum vivero_spec_fault
+vv_options_take(struct vivero_supervisor_options *options,
+                const struct vivero_supervisor_options *given);
+/* Whether a supervisor of these options takes it. */
+bool vv_spec_fits(const struct vv_spec *spec,
+                  const struct vivero_supervisor_options *options);
+
+/* ---- blueprint.c ---------------------------------------------------------------- */
+
 /* spec has been checked. Errors: NO_MEMORY. */
 int vv_spec_new(const struct vivero_child_spec *spec, int64_t period_ns,
                 struct vv_spec **copy);
 struct vv_spec *vv_spec_retain(struct vv_spec *spec);
 void vv_spec_release(struct vv_spec *spec); /* NULL is fine */
-/* Whether a supervisor of these options takes it. */
-bool vv_spec_fits(const struct vv_spec *spec,
-                  const struct vivero_supervisor_options *options);
 /* Errors: INVALID, NO_MEMORY. */
 int vv_blueprint_new(const struct vivero_supervisor_options *options,
                      struct vv_blueprint **blueprint);
@@ -125,6 +132,7 @@ struct vv_supervisor {
     char *failed; /* the opener's place for an id; NULL: nobody waits */
     /* its thread only */
     bool up;
+    bool tells_up; /* whoever started it is told when this event is dealt with */
     bool stopping; /* reason is settled */
     bool gave_up;
     struct vivero_exit reason; /* of its end */
@@ -155,6 +163,8 @@ static inline bool vv_supervisor_is_dynamic(const struct vv_supervisor *it)
 /* ---- supervisor.c ---------------------------------------------------------------- */
 
 extern const struct vv_loop_ops vv_supervisor_loop_ops;
+/* vv_loop_ops.look: inbox.c. */
+void vv_supervisor_look(void *ctx);
 /* All of them; none is up. */
 void vv_supervisor_free_wards(struct vv_supervisor *supervisor);
 /* End it for a reason, unless it is ending already. Its thread. */
@@ -198,6 +208,8 @@ void vv_ward_stop(struct vv_ward *ward);
 void vv_ward_kill(struct vv_ward *ward);
 /* What its ended incarnation left. */
 void vv_ward_clear(struct vv_ward *ward);
+/* The ward whose owner it is; NULL: somebody else is. */
+struct vv_ward *vv_ward_of_owner(struct vv_owner *owner);
 /* The ward of that id, or with that reference, now or before its restart; NULL:
  * none. */
 struct vv_ward *vv_ward_find(struct vv_supervisor *supervisor, const char *id);

@@ -81,13 +81,17 @@ test_programs = \
 	tests/integration/test_pool_snapshot \
 	tests/integration/test_pool_state \
 	tests/integration/test_pool_threads \
+	tests/integration/test_pool_watch \
 	tests/integration/test_supervisor_limits \
+	tests/integration/test_supervisor_links \
 	tests/integration/test_supervisor_misuse \
 	tests/integration/test_supervisor_restart \
 	tests/integration/test_supervisor_shutdown \
 	tests/integration/test_supervisor_specs \
 	tests/integration/test_supervisor_start \
+	tests/integration/test_supervisor_storm \
 	tests/integration/test_supervisor_tree \
+	tests/integration/test_supervisor_workers \
 	tests/integration/test_worker_call \
 	tests/integration/test_worker_call_ends \
 	tests/integration/test_worker_carriers \

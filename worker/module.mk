@@ -9,6 +9,7 @@ worker_libworker_la_SOURCES = \
 	%D%/defer.c \
 	%D%/fault.c %D%/fault.h \
 	%D%/fence.c \
+	%D%/owner.c \
 	%D%/retry.c \
 	%D%/ticket.h \
 	%D%/watchdog.c %D%/watchdog.h \
@@ -28,9 +29,9 @@ worker_libworker_la_SOURCES = \
 viveroinclude_HEADERS += \
 	include/vivero/worker.h \
 	include/vivero/worker_carriers.h \
-	include/vivero/worker_define.h \
 	include/vivero/worker_defer.h \
-	include/vivero/worker_single.h \
+	include/vivero/worker_define.h \
+	include/vivero/worker_self.h \
 	include/vivero/worker_spawn.h
 
 EXTRA_DIST += %D%/module.mk

@@ -332,12 +332,9 @@ int vivero_worker_call(struct vivero_ref ref,
 
     check_message(operation, in, "vivero_worker_call");
     error = prepare(&sending, ref, operation, in, send);
-    if (error == VIVERO_OK && sending.send.completions != NULL) {
-        vv_entity_release(&sending.to->entity);
-        error = VIVERO_E_INVALID;
-    }
     if (error == VIVERO_OK) {
-        error = call(&sending, out);
+        error = sending.send.completions != NULL ? VIVERO_E_INVALID
+                                                 : call(&sending, out);
         vv_entity_release(&sending.to->entity);
     }
     return error;
@@ -353,7 +350,8 @@ int vivero_worker_cast(struct vivero_ref ref,
     check_message(operation, in, "vivero_worker_cast");
     error = prepare(&sending, ref, operation, in, send);
     if (error == VIVERO_OK) {
-        error = cast(&sending);
+        error = sending.send.completions != NULL ? VIVERO_E_INVALID
+                                                 : cast(&sending);
         vv_entity_release(&sending.to->entity);
     }
     return error;
@@ -378,4 +376,21 @@ int vivero_worker_call_async(struct vivero_ref ref,
         vv_entity_release(&sending.to->entity);
     }
     return error;
+}
+
+int vivero_worker_cancel(struct vivero_ref ref, struct vivero_message message)
+{
+    struct vv_entity *entity;
+    bool cancelled;
+
+    if (vv_forked()) {
+        return VIVERO_E_FORKED;
+    }
+    entity = vv_entity_retain(ref);
+    if (entity == NULL) {
+        return VIVERO_E_GONE;
+    }
+    cancelled = vv_reply_cancel(message);
+    vv_entity_release(entity);
+    return cancelled ? VIVERO_OK : VIVERO_E_GONE;
 }

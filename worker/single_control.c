@@ -218,9 +218,10 @@ static int stop(struct vv_single *single, const struct vivero_exit *reason,
     request->reason = *reason;
     request->request.ends = true;
     error = ask(single, &request->request, timeout_ns);
-    if (error == VIVERO_OK && !is_same(&request->request.exit, reason)) {
+    if (error == VIVERO_OK || error == VIVERO_E_DOWN) {
+        error = is_same(&request->request.exit, reason) ? VIVERO_OK
+                                                        : VIVERO_E_DOWN;
         vv_here()->last_exit = request->request.exit;
-        error = VIVERO_E_DOWN;
     }
     vv_request_release(&request->request);
     return error;

@@ -4,7 +4,7 @@
 
 /* A worker on its own: an entity whose messages a stage runs. See single.c. */
 
-#include <vivero/worker_single.h>
+#include <vivero/worker.h>
 #include <vivero/worker_spawn.h>
 
 #include "entity/entity.h"

@@ -12,7 +12,6 @@
 #include "base/options.h"
 #include "mailbox/here.h"
 #include "os/clock.h"
-#include "os/thread.h"
 #include "worker/single_private.h"
 
 #include <setjmp.h>
@@ -279,5 +278,5 @@ void vivero_detach(const struct vivero_exit *reason)
     single->exit =
         reason != NULL ? *reason : vivero_reason(VIVERO_EXIT_NORMAL, 0, NULL);
     vv_single_finish(single);
-    vv_thread_reap(); /* of those it spawned one may wait for somebody */
+    vv_thread_reap();
 }

@@ -22,7 +22,7 @@
 #include <vivero/error.h>
 #include <vivero/time.h>
 #include <vivero/worker_defer.h>
-#include <vivero/worker_single.h>
+#include <vivero/worker.h>
 
 #include "base/check.h"
 #include "mailbox/here.h"
@@ -229,7 +229,9 @@ static bool handled(struct vivero_entity *worker, bool good)
     if (!set_idle(worker)) {
         return false;
     }
-    vv_worker_commit(worker, good);
+    if (worker->spec->commits) {
+        vv_worker_commit(worker, good);
+    }
     vv_worker_count(&worker->handled);
     return true;
 }

@@ -6,7 +6,7 @@
  * thread that runs it. */
 
 #include <vivero/exit.h>
-#include <vivero/worker.h>
+#include <vivero/worker_self.h>
 
 #include "base/memory.h"
 #include "mailbox/crew.h"

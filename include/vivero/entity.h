@@ -37,8 +37,8 @@ struct vivero_info {
     const void *data;              /* MESSAGE: a copy; REQUEST: the arguments;
                                       NULL: none. Aligned for any type */
     size_t size;                   /* of data */
-    struct vivero_ref from;        /* MESSAGE: the sender, nobody if it was no
-                                      entity; EXIT, DOWN: who ended */
+    struct vivero_ref from;        /* MESSAGE, REQUEST: the sender, nobody if
+                                      it was no entity; EXIT, DOWN: who ended */
     struct vivero_exit exit;       /* EXIT, DOWN: why */
     struct vivero_monitor monitor; /* DOWN */
     const struct vivero_operation *operation; /* REQUEST */
@@ -69,10 +69,10 @@ static inline bool vivero_ref_is_nobody(struct vivero_ref ref)
 /* Give a living entity a name of its own, up to 63 bytes, copied; it is free
  * again when the entity ends, before anybody is told of that.
  * Errors: EXISTS when the name is taken or the entity has one; GONE; INVALID
- * for an empty or longer name; NO_MEMORY. */
+ * for an empty or longer name; NO_MEMORY; FORKED. */
 VIVERO_API VIVERO_MUST_USE int vivero_register(struct vivero_ref ref,
                                                const char *name);
-/* Errors: NOT_FOUND. */
+/* Errors: NOT_FOUND, FORKED. */
 VIVERO_API int vivero_unregister(const char *name);
 
 /* Who has this name; nobody if it is free. */
@@ -109,20 +109,25 @@ VIVERO_API int vivero_tell_name_after(const char *name, int64_t delay_ns,
  * has been delivered stays where it is. Errors: GONE: it has fired, or was
  * taken back. */
 VIVERO_API int vivero_timer_cancel(struct vivero_timer timer, int64_t *left_ns);
-/* How much is left. Errors: GONE as above. */
+/* How much is left. Errors: GONE as above; FORKED in both. */
 VIVERO_API int vivero_timer_read(struct vivero_timer timer, int64_t *left_ns);
 
 /* ---- Exit signals and links -------------------------------------------------- */
 
-/* Ask it to end for a reason. NORMAL is ignored, unless the caller means itself.
- * KILL ends it before its next message, whatever it says; others see KILLED. Of
- * any other: one that traps exits is told VIVERO_INFO_EXIT, one that does not
- * ends with this reason before its next message.
+/* Ask it to end for a reason. KILL ends it before its next message, whatever it
+ * says; others see KILLED. Of any other reason one that traps exits is told by
+ * VIVERO_INFO_EXIT; one that does not ends with it before its next message, but
+ * NORMAL is ignored, unless the caller means itself. A worker with callbacks
+ * that traps exits ends all the same when its parent signals: its supervisor, or
+ * who started it linked.
  *
  * Never interrupts a running callback; vivero_should_stop() sees it.
  * Errors: GONE; INVALID for kind NONE; NO_MEMORY; FORKED. */
 VIVERO_API int vivero_signal(struct vivero_ref to,
                              const struct vivero_exit *reason);
+
+/* The signal KILL. Errors: GONE, NO_MEMORY, FORKED. */
+VIVERO_API int vivero_kill(struct vivero_ref to);
 
 /* Whether the caller is told of exits instead of ending with them; returns what
  * it was before. */
@@ -150,8 +155,8 @@ VIVERO_API VIVERO_MUST_USE int vivero_monitor(struct vivero_ref target,
                                               struct vivero_monitor *monitor);
 
 /* No DOWN of this monitor arrives after this; with flush one that stands in the
- * caller's mailbox already is taken out.
- * Errors: GONE when it had fired, or was never the caller's. */
+ * caller's mailbox already is taken out, and that is success.
+ * Errors: GONE when it had fired, or was never the caller's; FORKED. */
 VIVERO_API int vivero_demonitor(struct vivero_monitor monitor, bool flush);
 
 VIVERO_END

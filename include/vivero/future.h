@@ -43,8 +43,8 @@ struct vivero_completion {
 VIVERO_BEGIN
 
 /* Wait for the answer, and use the future up. out receives the reply, only when
- * the result is 0; out_size is the size of the operation's reply, 0 if it has
- * none.
+ * the result is 0; out_size is the size of the operation's reply. NULL and 0: it
+ * is not wanted.
  *
  * Returns the call's result: 0 or a code as of vivero_pool_call(); a DOWN sets
  * vivero_last_exit(). TIMED_OUT: the deadline of the call passed while it was
@@ -77,7 +77,7 @@ vivero_future_wait_any(const struct vivero_future *futures, size_t count,
 
 /* The same, until each of them has its answer or was used up.
  * Returns 0; AGAIN; DEADLOCK as vivero_future_wait(); FORKED. */
-VIVERO_API VIVERO_MUST_USE int
+VIVERO_API int
 vivero_future_wait_all(const struct vivero_future *futures, size_t count,
                        int64_t timeout_ns);
 

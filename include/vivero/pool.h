@@ -14,6 +14,7 @@
  * it returns, but nobody may enter once it has begun. */
 
 #include <vivero/api.h>
+#include <vivero/child.h>
 #include <vivero/error.h>
 #include <vivero/exit.h>
 #include <vivero/fault.h>
@@ -22,7 +23,7 @@
 #include <vivero/operation.h>
 #include <vivero/send.h>
 #include <vivero/time.h>
-#include <vivero/worker.h>
+#include <vivero/worker_self.h>
 #include <vivero/worker_defer.h>
 
 #include <stdbool.h>
@@ -161,6 +162,10 @@ VIVERO_BEGIN
 VIVERO_API VIVERO_MUST_USE int
 vivero_pool_open(const struct vivero_pool_options *options,
                  struct vivero_pool **pool);
+
+/* As a supervisor's child: .ops = &vivero_child_pool, .options = its options.
+ * One that goes down ends as its supervisor's budget does. */
+VIVERO_API extern const struct vivero_child_ops vivero_child_pool;
 
 /* The same with payload_size set to the given one, whatever options says: what
  * VIVERO_POOL_TYPE's open calls. */

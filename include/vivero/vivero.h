@@ -17,12 +17,13 @@
 #include <vivero/pool_define.h>
 #include <vivero/ref.h>
 #include <vivero/send.h>
+#include <vivero/supervisor.h>
 #include <vivero/time.h>
 #include <vivero/worker.h>
-#include <vivero/worker_defer.h>
 #include <vivero/worker_carriers.h>
+#include <vivero/worker_defer.h>
 #include <vivero/worker_define.h>
-#include <vivero/worker_single.h>
+#include <vivero/worker_self.h>
 #include <vivero/worker_spawn.h>
 
 #endif

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* The functions behind the macros of <vivero/worker.h>, as a language without
+/* The functions behind the macros of <vivero/worker_self.h>, as a language without
  * macros would call them. */
 #include <vivero/vivero.h>
 

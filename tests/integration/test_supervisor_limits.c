@@ -51,6 +51,19 @@ static int64_t time_of_children(uint32_t count)
     return vivero_now() - begin;
 }
 
+/* The best of three: the machine may have other things to do. */
+static int64_t best_time_of_children(uint32_t count)
+{
+    int64_t best = INT64_MAX;
+
+    for (int i = 0; i < 3; i++) {
+        int64_t time = time_of_children(count);
+
+        best = time < best ? time : best;
+    }
+    return best;
+}
+
 static void ten_thousand_children_take_ten_times_as_long_as_a_thousand(void)
 {
     int64_t thousand;
@@ -58,8 +71,8 @@ static void ten_thousand_children_take_ten_times_as_long_as_a_thousand(void)
 
     fake_be_quiet();
     (void)time_of_children(100);
-    thousand = time_of_children(1000);
-    ten_thousand = time_of_children(10000);
+    thousand = best_time_of_children(1000);
+    ten_thousand = best_time_of_children(10000);
 
     CU_ASSERT(thousand > 0);
     CU_ASSERT(ten_thousand > 0);
