@@ -88,6 +88,7 @@ struct vv_single {
     bool ended;
     bool terminates; /* this end is one that terminate hears of */
     bool continues;
+    bool suspended; /* as its entity's flag says */
     uint32_t continue_tag;
     int64_t idle_timeout_ns; /* asked for by the running callback; -1: none */
     int64_t idle_deadline_ns;
@@ -181,7 +182,8 @@ void vv_single_serve(struct vv_single *single, struct vv_request *request);
 void vv_single_fill_info(struct vv_single *single,
                          struct vv_envelope *envelope);
 void vv_single_drop_info(struct vv_single *single);
-/* When its idle time-out is due; VIVERO_FOREVER: never. */
+/* When its idle time-out is due; VIVERO_FOREVER: never, or it is suspended, for
+ * then its messages wait and it is told nothing. */
 int64_t vv_single_idle_deadline(const struct vv_single *single);
 
 /* ---- single_watch.c ---- */

@@ -161,9 +161,12 @@ const struct vv_worker_spec *
 vv_worker_spec_of(const struct vivero_entity *worker);
 uint32_t vv_worker_index(const struct vivero_entity *worker);
 
-/* Numbers for a snapshot; queued, oldest age and payload are not filled in. */
+/* Numbers for a snapshot; queued, oldest age and payload are not filled in. The
+ * second one leaves out its last exit, and takes no lock. */
 void vv_worker_snapshot(struct vivero_entity *worker,
                         struct vivero_worker_snapshot *snapshot);
+void vv_worker_look(struct vivero_entity *worker,
+                    struct vivero_worker_snapshot *snapshot);
 void *vv_worker_payload(struct vivero_entity *worker);
 
 #endif
