@@ -7,7 +7,7 @@
  * do something on its own thread, threads that call. Nothing here asserts. */
 
 #include <vivero/worker_carriers.h>
-#include <vivero/worker_single.h>
+#include <vivero/worker.h>
 #include <vivero/worker_spawn.h>
 
 #include "tests/lib/crew.h"
