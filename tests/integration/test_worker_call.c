@@ -177,6 +177,53 @@ static void t_gs_06_a_cast_does_not_wait_for_the_handler(void)
     CU_ASSERT_EQUAL(solo_look(worker).worker.queued, 100);
 }
 
+/* ---- Taken back ------------------------------------------------------------------ */
+
+static void a_queued_cast_can_be_taken_back(void)
+{
+    struct vivero_message message = {0, 0};
+    int value = 1;
+
+    CU_ASSERT(solo_hold(worker, &gate));
+    CU_ASSERT_EQUAL(vivero_worker_cast(worker, &solo_note, &value,
+                                       VIVERO_SEND(.message = &message)),
+                    0);
+    CU_ASSERT_EQUAL(vivero_worker_cancel(worker, message), VIVERO_OK);
+    CU_ASSERT_EQUAL(vivero_worker_cancel(worker, message), VIVERO_E_GONE);
+    gate_open(&gate);
+    CU_ASSERT_EQUAL(call_int(&solo_note, 2, NULL), VIVERO_OK);
+    CU_ASSERT_EQUAL(witness_count(&witness, SAW_HANDLED), 1);
+    CU_ASSERT_EQUAL(witness_sight(&witness, SAW_HANDLED, 0).value, 2);
+}
+
+static void the_caller_of_what_is_taken_back_is_answered_cancelled(void)
+{
+    struct vivero_message message = {0, 0};
+    struct vivero_send send = *VIVERO_SEND(.message = &message);
+    int value = 1;
+    struct solo_caller caller = {
+        .to = worker, .operation = &solo_note, .in = &value, .send = &send};
+
+    CU_ASSERT(solo_hold(worker, &gate));
+    solo_caller_start(&caller);
+    CU_ASSERT(solo_await_queued(worker, 1));
+    CU_ASSERT_EQUAL(vivero_worker_cancel(worker, message), VIVERO_OK);
+    solo_caller_join(&caller);
+    CU_ASSERT_EQUAL(caller.result, VIVERO_E_CANCELLED);
+}
+
+static void what_has_begun_cannot_be_taken_back(void)
+{
+    struct vivero_message message = {0, 0};
+    struct hold_in in = {&gate};
+
+    CU_ASSERT_EQUAL(vivero_worker_cast(worker, &crew_hold, &in,
+                                       VIVERO_SEND(.message = &message)),
+                    0);
+    CU_ASSERT(gate_await(&gate, 1));
+    CU_ASSERT_EQUAL(vivero_worker_cancel(worker, message), VIVERO_E_GONE);
+}
+
 /* ---- Nobody there ----------------------------------------------------------------- */
 
 static void t_gs_03_a_call_to_nobody_is_gone(void)
@@ -359,6 +406,9 @@ SUITE_MAIN("worker_call", set_up, tear_down, TEST(t_gs_03_a_call_is_answered),
            TEST(t_gs_06_a_call_sees_what_casts_before_it_did),
            TEST(t_gs_06_casts_calls_and_tells_keep_their_order),
            TEST(t_gs_06_a_cast_does_not_wait_for_the_handler),
+           TEST(a_queued_cast_can_be_taken_back),
+           TEST(the_caller_of_what_is_taken_back_is_answered_cancelled),
+           TEST(what_has_begun_cannot_be_taken_back),
            TEST(t_gs_03_a_call_to_nobody_is_gone),
            TEST(t_gs_06_a_cast_to_nobody_is_gone_and_harmless),
            TEST(a_stale_reference_does_not_reach_the_successor),

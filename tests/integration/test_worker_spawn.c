@@ -348,6 +348,23 @@ static void a_taken_name_answers_exists_and_its_holder(void)
     end(first);
 }
 
+static void all_zero_options_are_the_defaults(void)
+{
+    struct vivero_spawn_options options;
+    struct vivero_ref ref;
+
+    vivero_spawn_options_init(&options);
+    CU_ASSERT_EQUAL(options.size, sizeof(options));
+    ref = solo_spawn(&options, counter, NULL);
+    CU_ASSERT_STRING_EQUAL(solo_look(ref).label, "spawned");
+    CU_ASSERT_EQUAL(vivero_kill(ref), VIVERO_OK);
+    CU_ASSERT(solo_await_end(ref));
+    CU_ASSERT_EQUAL(vivero_kill(ref), VIVERO_E_GONE);
+    options.size = 0;
+    CU_ASSERT_EQUAL(vivero_spawn(&options, counter, NULL, &ref),
+                    VIVERO_E_INVALID);
+}
+
 static void leaves_its_thread(struct vivero_self *self, void *argument)
 {
     (void)self;
@@ -384,4 +401,5 @@ SUITE_MAIN("worker_spawn", set_up, tear_down,
            TEST(t_pr_01_any_other_to_itself_is_told_to_one_that_traps),
            TEST(spawn_monitor_cannot_miss_the_end),
            TEST(a_taken_name_answers_exists_and_its_holder),
+           TEST(all_zero_options_are_the_defaults),
            TEST(one_that_leaves_its_thread_has_ended))

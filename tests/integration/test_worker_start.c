@@ -137,6 +137,48 @@ static void the_argument_is_copied(void)
     CU_ASSERT(solo_stop(ref));
 }
 
+/* As a language without macros would write it. */
+static int reads_argument_too(struct vivero_self *self, void *payload,
+                              void *ctx)
+{
+    const int *argument = vivero_entity_argument(self->entity);
+
+    (void)ctx;
+    *(int *)payload = *argument;
+    return VIVERO_OK;
+}
+
+static int stops_itself(struct vivero_self *self, void *arg)
+{
+    return vivero_entity_stop(self->entity, arg);
+}
+
+static void a_start_can_say_the_payloads_size_apart(void)
+{
+    struct vivero_exit why = vivero_reason(VIVERO_EXIT_SHUTDOWN_WITH, 3, NULL);
+    int argument = 32;
+    int payload = 0;
+    struct vivero_ref ref;
+
+    CU_ASSERT_EQUAL_FATAL(
+        vivero_worker_start_payload(
+            VIVERO_WORKER_OPTIONS(.payload_size = 1, .init = reads_argument_too,
+                                  .argument = &argument,
+                                  .argument_size = sizeof(argument)),
+            sizeof(int), 1, &ref),
+        VIVERO_OK);
+    CU_ASSERT_EQUAL(
+        vivero_worker_get_state(ref, &payload, sizeof(int), CREW_PATIENCE),
+        VIVERO_OK);
+    CU_ASSERT_EQUAL(payload, 32);
+    CU_ASSERT_EQUAL(solo_ask(ref, stops_itself, &why), VIVERO_OK);
+
+    struct vivero_info info = solo_receive();
+
+    CU_ASSERT_EQUAL(info.kind, VIVERO_INFO_EXIT);
+    CU_ASSERT_EQUAL(info.exit.code, 3);
+}
+
 static void without_an_argument_there_is_none(void)
 {
     int payload = 0;
@@ -289,6 +331,7 @@ SUITE_MAIN("worker_start", set_up, tear_down,
            TEST(t_gs_01_a_taken_name_answers_exists_and_its_holder),
            TEST(t_gs_01_a_taken_name_leaves_no_link_and_no_monitor),
            TEST(the_argument_is_copied),
+           TEST(a_start_can_say_the_payloads_size_apart),
            TEST(without_an_argument_there_is_none),
            TEST(t_gs_01_start_link_links), TEST(t_gs_01_start_monitor_monitors),
            TEST(t_gs_01_start_link_cannot_miss_the_end),
