@@ -172,6 +172,10 @@ void vv_carriers_give_up(struct vivero_carriers *carriers,
         carrier->lost = true;
         vv_carriers_unlink_locked(carrier);
         carriers->existing--;
+        if (carrier->blocked) {
+            carrier->blocked = false;
+            carriers->blocked--;
+        }
         carriers->references++;
         another = vv_carriers_replace_locked(carriers);
         vv_cond_broadcast(&carriers->changed);
@@ -208,12 +212,18 @@ static int fill(struct vivero_carriers *carriers,
                                                       : VIVERO_E_INVALID;
 }
 
-/* What the last reference leaves. */
-static void free_carriers(struct vivero_carriers *carriers)
+static void fini_conditions(struct vivero_carriers *carriers)
 {
     vv_cond_fini(&carriers->changed);
     vv_cond_fini(&carriers->spare);
     vv_cond_fini(&carriers->work);
+}
+
+/* What the last reference leaves. */
+static void free_carriers(struct vivero_carriers *carriers)
+{
+    vv_request_release(&carriers->farewell->request);
+    fini_conditions(carriers);
     vv_mutex_fini(&carriers->lock);
     vv_release(NULL, carriers, sizeof(*carriers), VV_CACHELINE);
     vv_timer_release();
@@ -258,6 +268,12 @@ static int new_carriers(struct vivero_carriers **fresh)
         return VIVERO_E_NO_MEMORY;
     }
     if (init_conditions(carriers) != VIVERO_OK) {
+        vv_release(NULL, carriers, sizeof(*carriers), VV_CACHELINE);
+        return VIVERO_E_NO_MEMORY;
+    }
+    carriers->farewell = vv_single_new_stop();
+    if (carriers->farewell == NULL) {
+        fini_conditions(carriers);
         vv_release(NULL, carriers, sizeof(*carriers), VV_CACHELINE);
         return VIVERO_E_NO_MEMORY;
     }
@@ -362,7 +378,7 @@ void vivero_carriers_close(struct vivero_carriers *carriers)
              "vivero_carriers_close() of %s on one of its own threads",
              carriers->name);
     while (first_carried(carriers, &ref)) {
-        (void)vivero_worker_stop(ref, &shutdown, VIVERO_FOREVER);
+        vv_single_stop_by(ref, carriers->farewell, &shutdown);
     }
     vv_mutex_lock(&carriers->lock);
     carriers->closing = true;

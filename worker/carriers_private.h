@@ -18,6 +18,7 @@ struct vv_carrier {
     /* guarded by the carriers' lock */
     struct vv_single *single; /* whom it runs */
     bool lost; /* that one was given up, and this thread with it */
+    bool blocked; /* it sleeps for somebody else */
 };
 
 struct vivero_carriers {
@@ -40,6 +41,8 @@ struct vivero_carriers {
     uint32_t spares;     /* of these, standing by */
     uint32_t number;     /* of the thread started last */
     uint32_t references; /* the opener's, and of lost threads */
+    struct vv_state_request *farewell; /* close asks each worker with it; made
+                                          at open, so that it cannot fail */
     bool closing;
 };
 

@@ -326,10 +326,16 @@ int vv_carriers_start_thread(struct vivero_carriers *carriers)
 
 /* ---- Waits ------------------------------------------------------------------------------------- */
 
-static void unblock(struct vivero_carriers *carriers)
+/* One that was given up meanwhile is not counted any more. */
+static void unblock(struct vv_carrier *carrier)
 {
+    struct vivero_carriers *carriers = carrier->carriers;
+
     vv_mutex_lock(&carriers->lock);
-    carriers->blocked--;
+    if (carrier->blocked) {
+        carrier->blocked = false;
+        carriers->blocked--;
+    }
     vv_mutex_unlock(&carriers->lock);
 }
 
@@ -351,26 +357,29 @@ bool vv_carriers_replace_locked(struct vivero_carriers *carriers)
 static bool begin_wait(void)
 {
     struct vivero_carriers *carriers = here->carriers;
-    bool another;
-    bool last;
+    bool another = false;
+    bool last = false;
 
     vv_mutex_lock(&carriers->lock);
-    carriers->blocked++;
-    last = active_locked(carriers) + carriers->spares == 0;
-    another = vv_carriers_replace_locked(carriers);
+    if (!here->lost) {
+        here->blocked = true;
+        carriers->blocked++;
+        last = active_locked(carriers) + carriers->spares == 0;
+        another = vv_carriers_replace_locked(carriers);
+    }
     vv_mutex_unlock(&carriers->lock);
     if (another && vv_carriers_start_thread(carriers) == VIVERO_OK) {
         return true;
     }
     if (last) {
-        unblock(carriers);
+        unblock(here);
     }
     return !last;
 }
 
 static void end_wait(void)
 {
-    unblock(here->carriers);
+    unblock(here);
 }
 
 static void run_thread(void *ctx)

@@ -206,17 +206,41 @@ static bool is_same(const struct vivero_exit *a, const struct vivero_exit *b)
     return a->kind == b->kind && a->code == b->code;
 }
 
+struct vv_state_request *vv_single_new_stop(void)
+{
+    struct vv_state_request *request = new_request(VV_REQUEST_STOP, NULL, 0);
+
+    if (request != NULL) {
+        request->request.ends = true;
+    }
+    return request;
+}
+
+void vv_single_stop_by(struct vivero_ref ref, struct vv_state_request *request,
+                       const struct vivero_exit *reason)
+{
+    struct vv_single *single;
+
+    if (find(ref, &single) == VIVERO_OK) {
+        request->reason = *reason;
+        /* relaxed: handed over by the entity's lock. */
+        atomic_store_explicit(&request->request.word, 0, memory_order_relaxed);
+        (void)ask(single, &request->request, VIVERO_FOREVER);
+        vv_entity_release(&single->entity);
+    }
+    vv_thread_reap();
+}
+
 static int stop(struct vv_single *single, const struct vivero_exit *reason,
                 int64_t timeout_ns)
 {
-    struct vv_state_request *request = new_request(VV_REQUEST_STOP, NULL, 0);
+    struct vv_state_request *request = vv_single_new_stop();
     int error;
 
     if (request == NULL) {
         return VIVERO_E_NO_MEMORY;
     }
     request->reason = *reason;
-    request->request.ends = true;
     error = ask(single, &request->request, timeout_ns);
     if (error == VIVERO_OK || error == VIVERO_E_DOWN) {
         error = is_same(&request->request.exit, reason) ? VIVERO_OK

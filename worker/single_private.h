@@ -163,6 +163,14 @@ struct vv_single *vv_single_of(struct vv_entity *entity);
 /* The single the calling thread is; stops the program if it is none. */
 struct vv_single *vv_single_here(const char *what);
 
+/* ---- single_control.c ---- */
+
+/* A request to stop, to be used again and again. NULL: no memory. */
+struct vv_state_request *vv_single_new_stop(void);
+/* Have one end for this reason, and wait until it has. Needs no memory. */
+void vv_single_stop_by(struct vivero_ref ref, struct vv_state_request *request,
+                       const struct vivero_exit *reason);
+
 /* ---- single_step.c: one thing after another ---- */
 
 enum vv_step { VV_STEP_DONE, VV_STEP_NOTHING, VV_STEP_ENDED };
