@@ -82,6 +82,7 @@ test_programs = \
 	tests/integration/test_pool_state \
 	tests/integration/test_pool_threads \
 	tests/integration/test_pool_watch \
+	tests/integration/test_restart_memory \
 	tests/integration/test_supervisor_limits \
 	tests/integration/test_supervisor_links \
 	tests/integration/test_supervisor_misuse \
