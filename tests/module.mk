@@ -85,6 +85,7 @@ test_programs = \
 	tests/integration/test_restart_memory \
 	tests/integration/test_supervisor_limits \
 	tests/integration/test_supervisor_links \
+	tests/integration/test_supervisor_many \
 	tests/integration/test_supervisor_misuse \
 	tests/integration/test_supervisor_restart \
 	tests/integration/test_supervisor_shutdown \
