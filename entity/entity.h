@@ -134,6 +134,9 @@ struct vv_entity *vv_entity_retain(struct vivero_ref ref);
 /* The entity the calling thread runs; NULL: none. */
 struct vv_entity *vv_entity_here(void);
 void vv_entity_set_here(struct vv_entity *entity);
+/* On whose behalf it asks: the child whose pool it works for, else the entity it
+ * runs; nobody. */
+struct vivero_ref vv_entity_asker(void);
 /* Whether ancestor is among ref's, or ref itself; of the calling entity. */
 bool vv_entity_is_below(struct vivero_ref ref, struct vivero_ref ancestor);
 bool vv_entity_is_above_here(struct vivero_ref ref);

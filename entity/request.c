@@ -21,15 +21,11 @@ struct vv_request *vv_request_new(size_t size, int kind)
         vv_allocate(NULL, size, _Alignof(max_align_t));
 
     if (request != NULL) {
-        const struct vv_entity *here = vv_entity_here();
-
         request->size = size;
         request->kind = kind;
         /* relaxed: nobody else knows it. */
         atomic_store_explicit(&request->references, 1, memory_order_relaxed);
-        if (here != NULL) {
-            request->from = here->ref;
-        }
+        request->from = vv_entity_asker();
     }
     return request;
 }

@@ -87,6 +87,8 @@ test_programs = \
 	tests/integration/test_supervisor_links \
 	tests/integration/test_supervisor_many \
 	tests/integration/test_supervisor_misuse \
+	tests/integration/test_supervisor_pool_ends \
+	tests/integration/test_supervisor_pools \
 	tests/integration/test_supervisor_restart \
 	tests/integration/test_supervisor_shutdown \
 	tests/integration/test_supervisor_specs \

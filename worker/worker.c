@@ -429,6 +429,7 @@ bool vv_worker_try_here(struct vv_crew *crew, uint32_t seat,
         step_in(crew, seat, operation, in, deadline_ns);
     struct vv_here *here = vv_here();
     struct vivero_entity *previous = here->worker;
+    struct vivero_ref within = here->within;
     const void *inside;
 
     if (worker == NULL) {
@@ -442,11 +443,13 @@ bool vv_worker_try_here(struct vv_crew *crew, uint32_t seat,
     inside = vv_here_enter(here, worker);
     here->worker = worker;
     here->waiter = worker->waiter;
+    here->within = worker->spec->within;
     pthread_cleanup_push(caller_left, worker);
     run_with_recovery(worker);
     pthread_cleanup_pop(0);
     here->worker = previous;
     here->waiter = previous != NULL ? previous->waiter : NULL;
+    here->within = within;
     vv_here_leave(here, inside);
     if (previous != NULL) {
         vv_wait_end(vv_worker_waiter(previous));

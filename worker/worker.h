@@ -6,6 +6,7 @@
  * thread that runs it. */
 
 #include <vivero/exit.h>
+#include <vivero/ref.h>
 #include <vivero/worker_self.h>
 
 #include "base/memory.h"
@@ -54,6 +55,7 @@ struct vv_worker_spec {
     void *thread_ctx;
     vv_worker_news_fn *news;
     void *owner;
+    struct vivero_ref within; /* the child that the owner is; nobody */
     struct vv_account *account;
     struct vv_watch *watch;  /* NULL: nobody looks how long handlers run */
     vv_worker_dead_fn *dead; /* NULL: nobody wants dead letters */

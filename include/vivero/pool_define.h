@@ -35,6 +35,9 @@ struct vivero_nothing {
  *   int NAME_open(options, struct NAME *)    as vivero_pool_open, with
  *                                            payload_size = sizeof(payload)
  *   int NAME_close(struct NAME *)            as vivero_pool_close, and zeroes
+ *   struct vivero_child_pool_options NAME_child(options, struct NAME *)
+ *                                            for a supervisor's child, whose
+ *                                            handle this is
  *   struct vivero_pool *NAME_pool(...)       for everything else
  *   payload_type *NAME_payload(self)         this worker's payload
  *   uint32_t NAME_id(self)                   this worker's number
@@ -64,6 +67,18 @@ struct vivero_nothing {
                                                                               \
         pool->pool = NULL;                                                    \
         return vivero_pool_close(closing);                                    \
+    }                                                                         \
+    VIVERO_UNUSED static inline struct vivero_child_pool_options              \
+        name_##_child(const struct vivero_pool_options *options,              \
+                      struct name_ *pool)                                     \
+    {                                                                         \
+        struct vivero_child_pool_options child;                               \
+                                                                              \
+        vivero_child_pool_options_init(&child);                               \
+        child.options = options;                                              \
+        child.payload_size = sizeof(payload_type_);                           \
+        child.pool = &pool->pool;                                             \
+        return child;                                                         \
     }                                                                         \
     VIVERO_UNUSED static inline int name_##_to_call(                          \
         const struct name_ *pool, const struct vivero_operation *operation,   \
