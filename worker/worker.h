@@ -63,6 +63,8 @@ struct vv_worker_spec {
     bool commits; /* payloads are flat; failures go back to the last good one */
     bool flushes; /* a failure fails what is queued as well */
     bool drains;  /* a memory error ends the process in better order */
+    uint32_t contain_max; /* memory errors in the process up to which those of
+                             its handlers are contained; 0: none */
     int nudge_signal; /* its threads take this one; 0: none */
 };
 
