@@ -100,6 +100,8 @@ static _Atomic uint64_t arenas_free[ARENA_WORDS];
 /* ------------------------------------------------------------------------ */
 
 #define EXCHANGING UINT32_MAX
+#define TRY_SMALL ((size_t)64)
+#define TRY_LARGE ((size_t)256 * 1024)
 
 /* Guarded by `retained`: written only by who moved it from 0 to EXCHANGING.
  * allocate is NULL for the default. */
@@ -355,6 +357,7 @@ static uint64_t arena_statistic(uint32_t arena, const char *which)
     return mallctl(name, &value, &size, NULL, 0) == 0 ? value : 0;
 }
 
+/* Takes the locks of all arenas. */
 static void refresh_statistics(void)
 {
     uint64_t epoch = 1;
@@ -380,4 +383,25 @@ void vv_account_stats(struct vv_account *account,
         arena_statistic(account->arena, "small.allocated") +
         arena_statistic(account->arena, "large.allocated");
     stats->arena_resident = arena_statistic(account->arena, "resident");
+}
+
+/* ------------------------------------------------------------------------ */
+/* Whether it still works                                                   */
+/* ------------------------------------------------------------------------ */
+
+static void try_size(size_t size)
+{
+    void *volatile plain = malloc(size); /* or the compiler leaves it out */
+
+    free(plain);
+    vv_release(NULL, vv_allocate(NULL, size, VV_CACHELINE), size, VV_CACHELINE);
+}
+
+void vv_memory_try(void)
+{
+    try_size(TRY_SMALL);
+    try_size(TRY_LARGE);
+    if (HAS_JEMALLOC()) {
+        refresh_statistics();
+    }
 }

@@ -28,6 +28,10 @@ void *vv_allocate(struct vv_account *account, size_t size, size_t alignment);
 void vv_release(struct vv_account *account, void *memory, size_t size,
                 size_t alignment);
 
+/* Allocate and release, by the source of the library's memory and by malloc().
+ * Does not come back, or dies, if they were left in disorder. */
+void vv_memory_try(void);
+
 /* Give the account a jemalloc arena of its own, recycled from a closed one if
  * possible. UNSUPPORTED without jemalloc or with a user's allocator. */
 int vv_account_open_arena(struct vv_account *account);

@@ -368,9 +368,9 @@ void vv_entity_started(struct vivero_ref ref, int error,
         return;
     }
     if (entity->owner != NULL && (entity->flags & VV_ENTITY_TOLD) == 0) {
-        entity->flags |= VV_ENTITY_TOLD;
         entity->owner->started(entity->owner, error, exit);
     }
+    entity->flags |= VV_ENTITY_TOLD;
     vv_entity_unlock(entity);
 }
 

@@ -58,7 +58,7 @@ enum vv_entity_flag {
     VV_ENTITY_DEAF = 4,       /* takes no messages: only signals and requests */
     VV_ENTITY_SUSPENDED = 8,  /* messages stay in its inbox */
     VV_ENTITY_POKED = 16,     /* look, though the inbox may be empty */
-    VV_ENTITY_TOLD = 32,      /* its owner has heard whether it came up */
+    VV_ENTITY_TOLD = 32,      /* whether it came up has been said */
     VV_ENTITY_ENDING = 64,    /* its end has begun: it is gone for all others */
     VV_ENTITY_REPLACED = 128  /* its slot is its successor's */
 };

@@ -89,8 +89,7 @@ static void print_answers(const struct vivero_future *calls)
 int main(void)
 {
     const struct vivero_worker_options *worker =
-        VIVERO_WORKER_OPTIONS(.payload_size =
-                                  sizeof(struct vivero_reply_token));
+        VIVERO_WORKER_OPTIONS_OF(backend, .label = "backend");
     const struct vivero_child_spec *spec =
         VIVERO_CHILD_SPEC(.ops = &vivero_child_worker, .options = worker,
                           .restart = VIVERO_TEMPORARY);
@@ -108,10 +107,7 @@ int main(void)
                   supervisor, &jobs[i], sizeof(jobs[i]), VIVERO_FOREVER,
                   &backends[i].ref),
               "start_child");
-        check(vivero_worker_call_async(backends[i].ref,
-                                       &backend_compute_operation, NULL, NULL,
-                                       &calls[i]),
-              "call");
+        check(backend_compute_async(&backends[i], NULL, &calls[i]), "call");
     }
     print_answers(calls);
     check(backend_hurry(&backends[GOOGLE], NULL), "hurry");

@@ -82,7 +82,6 @@ static void print_end(void)
 
 int main(void)
 {
-    const struct vivero_exit kill = vivero_reason(VIVERO_EXIT_KILL, 0, NULL);
     struct vivero_monitor monitor;
     struct vivero_ref process;
 
@@ -108,7 +107,7 @@ int main(void)
           "spawn_link");
     say(process, "one", sizeof("one"));
     say(process, "two", sizeof("two"));
-    check(vivero_signal(process, &kill), "signal");
+    check(vivero_kill(process), "kill");
     print_end();
     printf("%s\n", vivero_error_name(vivero_tell(process, SAY, "three", 6)));
     vivero_detach(NULL);

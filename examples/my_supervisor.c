@@ -60,7 +60,6 @@ static void print_increment(void)
 
 int main(void)
 {
-    const struct vivero_exit kill = {VIVERO_EXIT_KILL, 0, ""};
     struct vivero_ref main_thread, supervisor;
     struct my_worker stale;
 
@@ -71,10 +70,8 @@ int main(void)
                       .ctx = &main_thread,
                       VIVERO_CHILDREN(VIVERO_CHILD_SPEC(
                               .id = "my_worker", .ops = &vivero_child_worker,
-                              .options =
-                                  VIVERO_WORKER_OPTIONS(.name = "my_worker",
-                                                        .payload_size =
-                                                            sizeof(long))))),
+                              .options = VIVERO_WORKER_OPTIONS_OF(
+                                  my_worker, .name = "my_worker")))),
               &supervisor, NULL),
           "start");
     await_start();
@@ -82,7 +79,7 @@ int main(void)
     print_increment();
 
     stale.ref = vivero_whereis("my_worker");
-    check(vivero_signal(stale.ref, &kill), "signal");
+    check(vivero_kill(stale.ref), "kill");
     await_start();
     printf("%s\n", vivero_error_name(my_worker_increment(&stale, NULL)));
     print_increment();

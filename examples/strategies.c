@@ -51,14 +51,13 @@ static const char *next_report(int64_t timeout_ns)
 
 static void kill_middle_one(struct vivero_ref supervisor)
 {
-    const struct vivero_exit kill = {VIVERO_EXIT_KILL, 0, ""};
     struct vivero_child_counts counts;
     const char *child;
 
     for (int i = 0; i < 3; i++) {
         (void)next_report(VIVERO_FOREVER); /* of the first start */
     }
-    check(vivero_signal(vivero_whereis("b"), &kill), "signal");
+    check(vivero_kill(vivero_whereis("b")), "kill");
     printf(" %s", next_report(VIVERO_FOREVER));
     check(vivero_supervisor_count_children(supervisor, &counts, VIVERO_FOREVER),
           "count_children");

@@ -83,12 +83,10 @@ static void await(int count)
 #define COUNTER(name_)                                                         \
     VIVERO_CHILD_SPEC(.id = (name_), .ops = &vivero_child_worker,              \
                       .options =                                               \
-                          VIVERO_WORKER_OPTIONS(.name = (name_),               \
-                                                .payload_size = sizeof(long)))
+                          VIVERO_WORKER_OPTIONS_OF(counter, .name = (name_)))
 
 int main(void)
 {
-    const struct vivero_exit kill = {VIVERO_EXIT_KILL, 0, ""};
     struct vivero_ref main_thread, supervisor, process;
     struct vivero_monitor monitor;
 
@@ -110,7 +108,7 @@ int main(void)
     }
     await(PROCESSES);
     print_values();
-    check(vivero_signal(vivero_whereis("worker_a"), &kill), "signal");
+    check(vivero_kill(vivero_whereis("worker_a")), "kill");
     await(2);
     print_values();
     check(vivero_supervisor_stop(supervisor, NULL, VIVERO_FOREVER), "stop");

@@ -99,9 +99,10 @@ static void touch(struct vv_cell *cells, uint32_t count)
 
 static void give_credit(struct vv_credit *credit, enum vv_settled how)
 {
-    vv_mailbox_credit((struct vv_mailbox *)((unsigned char *)credit -
-                                            offsetof(struct vv_mailbox, credit)),
-                      how);
+    vv_mailbox_credit(
+        (struct vv_mailbox *)((unsigned char *)credit -
+                              offsetof(struct vv_mailbox, credit)),
+        how);
 }
 
 int vv_mailbox_init(struct vv_mailbox *mailbox, uint32_t depth,
@@ -136,6 +137,16 @@ void vv_mailbox_fini(struct vv_mailbox *mailbox)
                    mailbox->capacity * sizeof(struct vv_cell), VV_CACHELINE);
         mailbox->cells[lane] = NULL;
     }
+}
+
+bool vv_mailbox_is_sound(const struct vv_mailbox *mailbox)
+{
+    return mailbox->shift < 32 &&
+           mailbox->capacity == UINT32_C(1) << mailbox->shift &&
+           mailbox->depth > 0 && mailbox->depth <= mailbox->capacity &&
+           mailbox->cells[VV_LANE_POOL] != NULL &&
+           mailbox->cells[VV_LANE_OWN] != NULL && mailbox->space != NULL &&
+           mailbox->credit.give == give_credit;
 }
 
 /* ---- Putting ---------------------------------------------------------------- */

@@ -125,6 +125,10 @@ uint64_t vv_mailbox_settled(const struct vv_mailbox *mailbox,
 /* How long the oldest message has waited, good to 4 ms; 0: none. Freezes. */
 int64_t vv_mailbox_oldest_age(struct vv_mailbox *mailbox);
 
+/* Whether what is fixed at its opening is as it was. A smoke detector: memory
+ * that somebody wrote over may well look sound. */
+bool vv_mailbox_is_sound(const struct vv_mailbox *mailbox);
+
 void vv_space_wake(struct vv_space *space);
 
 #endif

@@ -9,8 +9,9 @@
 #include <stddef.h>
 #include <stdint.h>
 
-/* In a signal handler, on the thread at fault. True: the thread is to stand
- * still for good; false: the earlier handler, or death, has it. */
+/* In a signal handler, on the thread at fault: by the processor, or by a call of
+ * abort(). True: the thread is to stand still for good; false: the earlier
+ * handler, or death, has it. */
 typedef bool vv_fault_fn(int signal, const void *context);
 
 /* Install the handlers, once. Errors: INVALID when the system refuses. */
@@ -22,8 +23,9 @@ bool vv_fault_is_sanitized(void);
 
 /* Whether the frames from the fault up to the function `until` are all code of
  * the program: none of the C library, the loader, the allocator or this
- * library. Where that cannot be known: false. Signal handler. */
-bool vv_fault_is_in_program(const void *context, uintptr_t until);
+ * library; but for abort() and what it calls, where that is the fault. Where it
+ * cannot be known: false. Signal handler. */
+bool vv_fault_is_in_program(int signal, const void *context, uintptr_t until);
 
 /* A stack for the handlers of the calling thread, for when its own is used up.
  * No memory: it has none. leave() puts back what was there before. */

@@ -25,6 +25,10 @@ void vv_signal_unblock(int signal);
 /* Whether the program has a handler for it that interrupts system calls. */
 bool vv_signal_interrupts(int signal);
 
+/* Take and leave the locks of standard output and error. Does not come back if
+ * whoever has them never lets them go. */
+void vv_streams_try(void);
+
 /* Whether somebody debugs this process. Reads a file. */
 bool vv_process_is_traced(void);
 

@@ -242,7 +242,8 @@ static void fill_spec(struct vv_pool *pool)
         .commits = options->state == VIVERO_STATE_COMMIT,
         .flushes = options->mailbox == VIVERO_MAILBOX_FLUSH,
         .nudge_signal = options->nudge_signal,
-        .drains = pool->drains};
+        .drains = pool->drains,
+        .contain_max = pool->contains ? options->fault_budget : 0};
     vv_pool_fill_watch(pool);
     vv_pool_fill_dead(pool);
 }
@@ -410,9 +411,7 @@ void vv_pool_release(struct vv_pool *pool)
         if (pool->supervised) {
             vv_loop_fini(&pool->supervisor);
         }
-        if (pool->drains) {
-            vv_pool_fault_release();
-        }
+        vv_pool_fault_let_go(pool);
         close_parts(pool);
         vv_cond_fini(&pool->changed);
         free_pool(pool);
@@ -431,30 +430,20 @@ static int start_workers(struct vv_pool *pool)
     return error;
 }
 
-static int hold_drain(struct vv_pool *pool)
-{
-    int error = VIVERO_OK;
-
-    if (pool->options.fault == VIVERO_FAULT_DRAIN && vv_pool_may_drain()) {
-        error = vv_pool_fault_retain(pool->options.drain_ns);
-        pool->drains = error == VIVERO_OK;
-    }
-    return error;
-}
-
-/* Its supervisor, and what that needs. */
+/* Spares and a supervisor. */
 static int open_keeper(struct vv_pool *pool)
 {
-    int error = hold_drain(pool);
+    int error = vv_pool_fault_hold(pool);
 
-    if (error == VIVERO_OK) {
-        fill_spec(pool);
-        error = vv_pool_make_spares(pool);
+    if (error != VIVERO_OK) {
+        return error;
     }
+    fill_spec(pool);
+    error = vv_pool_make_spares(pool);
     if (error == VIVERO_OK) {
         error = open_supervisor(pool);
-        pool->supervised = error == VIVERO_OK;
     }
+    pool->supervised = error == VIVERO_OK;
     return error;
 }
 

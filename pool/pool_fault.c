@@ -1,17 +1,20 @@
 /* SPDX-License-Identifier: MIT */
-/* pool_fault: the end of the process after a memory error, in better order.
+/* pool_fault: what becomes of the process after a memory error.
  *
- * Model.    While a pool with VIVERO_FAULT_DRAIN is open a thread waits for a
- *           fault ("vivero/drain"). Then: the thread at fault stands still, its
- *           caller is told DOWN; no pool takes or begins a message any more,
- *           what is queued is answered DRAINING; handlers that run may finish;
- *           after that, or after drain_ns, abort().
- * Threads.  The draining thread; the fault handler only wakes it.
+ * Model.    While a pool is open that drains or contains, a thread waits for a
+ *           fault ("vivero/fault"). In one that drains: the thread at fault
+ *           stands still, its caller is told DOWN; no pool takes or begins a
+ *           message any more, what is queued is answered DRAINING; handlers that
+ *           run may finish; after that, or after drain_ns, abort(). In one that
+ *           contains: its supervisor is woken, which replaces the worker
+ *           (pool_watch.c, worker/fault.c).
+ * Threads.  The faults' thread; the fault handler only wakes it, as it may take
+ *           no lock.
  * Locks.    lock (VV_RANK_FAULT): how many pools want it. Held over the join, so
  *           that nobody starts a second one: told to quit it takes no lock.
  * Failure.  All of this happens in a process whose memory may be damaged. If it
  *           goes wrong the process ends a little earlier.
- * Rejected. Going on without the worker: what else is damaged is not known. */
+ * Rejected. Going on by default: what else is damaged is not known. */
 #include <vivero/error.h>
 
 #include "base/log.h"
@@ -24,8 +27,6 @@
 
 #include <stdio.h>
 #include <stdlib.h>
-
-#define QUIT UINT32_MAX
 
 static struct vv_mutex lock = VV_MUTEX_INIT(VV_RANK_FAULT);
 /* guarded by lock */
@@ -83,22 +84,33 @@ static _Noreturn void drain(uint32_t signal)
     abort();
 }
 
-static void wait_for_fault(void *ctx)
+static void look_for_fallen(struct vv_pool *pool, void *ctx)
+{
+    (void)ctx;
+    if (pool->contains) {
+        vv_loop_poke(&pool->supervisor);
+    }
+}
+
+static void wait_for_faults(void *ctx)
 {
     _Atomic uint32_t *word = ctx;
+    uint32_t posted;
 
-    for (;;) {
-        /* sync(fault.happened): who it was is known. */
-        uint32_t signal = atomic_load_explicit(word, memory_order_acquire);
-
-        if (signal == QUIT) {
-            return;
+    do {
+        /* sync(fault.word): who it was is known. */
+        posted = atomic_fetch_and_explicit(
+            word, ~(VV_FAULT_CONTAIN | VV_FAULT_QUIT), memory_order_acquire);
+        if ((posted & VV_FAULT_SIGNAL) != 0) {
+            drain(posted & VV_FAULT_SIGNAL);
         }
-        if (signal != 0) {
-            drain(signal);
+        if ((posted & VV_FAULT_CONTAIN) != 0) {
+            vv_pool_each_open(look_for_fallen, NULL);
         }
-        (void)vv_park(word, 0, VIVERO_FOREVER);
-    }
+        if (posted == 0) {
+            (void)vv_park(word, 0, VIVERO_FOREVER);
+        }
+    } while ((posted & VV_FAULT_QUIT) == 0);
 }
 
 /* ---- Who wants it ------------------------------------------------------------------ */
@@ -115,24 +127,23 @@ int vivero_fault_install(uint32_t flags)
     return vv_forked() ? VIVERO_E_FORKED : vv_worker_fault_install();
 }
 
-bool vv_pool_may_drain(void)
+/* A sanitizer's report must not be hidden, unless that is wanted. */
+static bool may_survive(void)
 {
     /* relaxed: see vivero_fault_install. */
     return !vv_fault_is_sanitized() ||
            atomic_load_explicit(&forced, memory_order_relaxed);
 }
 
-int vv_pool_fault_retain(int64_t drain_ns)
+static int retain(int64_t drain_ns)
 {
-    const struct vv_thread_options options = {.name = "vivero/drain"};
+    const struct vv_thread_options options = {.name = "vivero/fault"};
     int error = VIVERO_OK;
 
     vv_mutex_lock(&lock);
     if (users == 0) {
         longest_ns = 0;
-        /* relaxed: nobody looks, and no fault can be: no pool drains yet. */
-        atomic_store_explicit(vv_worker_fault_word(), 0, memory_order_relaxed);
-        error = vv_thread_start(&thread, &options, wait_for_fault,
+        error = vv_thread_start(&thread, &options, wait_for_faults,
                                 vv_worker_fault_word());
     }
     if (error == VIVERO_OK) {
@@ -143,15 +154,33 @@ int vv_pool_fault_retain(int64_t drain_ns)
     return error;
 }
 
-void vv_pool_fault_release(void)
+int vv_pool_fault_hold(struct vv_pool *pool)
 {
-    uint32_t nothing = 0;
+    const struct vivero_pool_options *options = &pool->options;
+    bool drains = options->fault == VIVERO_FAULT_DRAIN;
+    int error;
 
+    if (options->fault == VIVERO_FAULT_DIE || !may_survive()) {
+        return VIVERO_OK;
+    }
+    error = retain(drains ? options->drain_ns : 0);
+    pool->drains = error == VIVERO_OK && drains;
+    pool->contains = error == VIVERO_OK && !drains;
+    return error;
+}
+
+void vv_pool_fault_let_go(const struct vv_pool *pool)
+{
+    if (!pool->drains && !pool->contains) {
+        return;
+    }
     vv_mutex_lock(&lock);
-    /* sync(fault.happened): nothing happens any more. Unless it has. */
-    if (--users == 0 && atomic_compare_exchange_strong_explicit(
-                            vv_worker_fault_word(), &nothing, QUIT,
-                            memory_order_acq_rel, memory_order_acquire)) {
+    /* sync(fault.word): nothing is posted any more. A drain that has begun takes
+     * the lock, and does not end. */
+    if (--users == 0 &&
+        (atomic_fetch_or_explicit(vv_worker_fault_word(), VV_FAULT_QUIT,
+                                  memory_order_release) &
+         VV_FAULT_SIGNAL) == 0) {
         vv_unpark(vv_worker_fault_word(), 1);
         vv_thread_join(&thread);
     }

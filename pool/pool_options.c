@@ -27,6 +27,7 @@
 #define DEADLINE_MIN VIVERO_MILLISECONDS(10)
 #define DRAIN_DEFAULT VIVERO_SECONDS(5)
 #define ABANDONED_DEFAULT 4u
+#define FAULTS_DEFAULT 1u
 #define ABANDONED_MAX 1024u
 #define RETRIES_MAX 3u
 
@@ -147,6 +148,7 @@ static bool fill_threads(struct vivero_pool_options *options)
 static bool fill_hangs(struct vivero_pool_options *options)
 {
     set_default_u32(&options->abandoned_max, ABANDONED_DEFAULT);
+    set_default_u32(&options->fault_budget, FAULTS_DEFAULT);
     return set_default_time(&options->hang_report_ns, HANG_REPORT_DEFAULT,
                             true) &&
            set_default_time(&options->drain_ns, DRAIN_DEFAULT, false) &&
@@ -173,11 +175,10 @@ static bool fill_failures(const struct vivero_pool_options *options)
 /* What is possible in principle, but not here. */
 static int check_support(const struct vivero_pool_options *options)
 {
-    if (options->isolation != VIVERO_ISOLATION_THREAD ||
-        options->fault == VIVERO_FAULT_UNSAFE_CONTAIN) {
+    if (options->isolation != VIVERO_ISOLATION_THREAD) {
         return VIVERO_E_UNSUPPORTED;
     }
-    if (options->fault == VIVERO_FAULT_DRAIN && !vv_fault_is_installed()) {
+    if (options->fault != VIVERO_FAULT_DIE && !vv_fault_is_installed()) {
         return VIVERO_E_DENIED;
     }
     if (options->nudge_signal != 0 &&

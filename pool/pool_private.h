@@ -72,7 +72,8 @@ struct vv_pool {
     struct vv_policy policy; /* of all children */
     struct vv_loop supervisor;
     bool supervised; /* it was started */
-    bool drains;     /* it holds the draining thread */
+    bool drains;     /* as its option, and it may; it holds the faults' thread */
+    bool contains;   /* the same */
     bool patient;    /* a close waits for as long as it takes */
     /* atomic */
     _Atomic uint32_t phase;
@@ -98,6 +99,7 @@ struct vv_pool {
     struct vv_notice stop_notice;
     struct vivero_entity **spares; /* room for abandoned_max */
     uint32_t spare_count;
+    uint32_t fallen_count; /* kept at the end of that room */
 };
 
 /* The pool behind a handle the calling thread means to use, and a mark that it
@@ -216,7 +218,7 @@ vv_worker_news_fn vv_pool_news;
 
 /* ---- pool_watch.c: hangs ---- */
 
-/* Make the spare workers that replace hung ones. NO_MEMORY. */
+/* Make the spare workers that replace hung or fallen ones. NO_MEMORY. */
 int vv_pool_make_spares(struct vv_pool *pool);
 void vv_pool_free_spares(struct vv_pool *pool);
 void vv_pool_fill_watch(struct vv_pool *pool);
@@ -227,11 +229,10 @@ void vv_pool_zombie_left(struct vv_pool *pool, struct vivero_entity *worker);
 
 /* ---- pool_fault.c: memory errors ---- */
 
-/* Whether VIVERO_FAULT_DRAIN does anything in this process. */
-bool vv_pool_may_drain(void);
-/* Have a thread that drains. Errors: LIMIT, NO_MEMORY. */
-int vv_pool_fault_retain(int64_t drain_ns);
-void vv_pool_fault_release(void);
+/* Do as option `fault` says, if it does anything in this process: have a thread
+ * that waits for faults. Errors: LIMIT, NO_MEMORY. */
+int vv_pool_fault_hold(struct vv_pool *pool);
+void vv_pool_fault_let_go(const struct vv_pool *pool);
 /* Call fn for each pool that is open. */
 void vv_pool_each_open(void (*fn)(struct vv_pool *pool, void *ctx), void *ctx);
 

@@ -1,16 +1,20 @@
 /* SPDX-License-Identifier: MIT */
-/* pool_watch: what the pool's supervisor does about handlers that hang.
+/* pool_watch: what the pool's supervisor does about handlers that hang, or fell.
  *
  * Model.    At each tick it looks at every worker (worker/watchdog.c). One that
  *           runs long is logged; one past its deadline is replaced, if the pool
  *           says so: fenced (worker/fence.c), its seat given to a spare worker,
  *           its end told to the supervisor as that of any other that failed. So
- *           budget, backoff and the new thread are ordinary supervision.
+ *           budget, backoff and the new thread are ordinary supervision. One
+ *           whose thread stands still after a memory error, in a pool that
+ *           contains those, is replaced likewise; it has fenced itself.
  * Threads.  The supervisor's; the zombie's own when it leaves.
  * Invariants.
- *   I1 A spare is in `spares`, in a seat, or a zombie. Zombies and spares are
- *      abandoned_max together, so a zombie that left always finds its place.
- *   I2 A zombie holds a reference to the pool until its last word.
+ *   I1 A spare is in `spares`, in a seat, a zombie, or fell. But for those in
+ *      seats they are abandoned_max together, so a zombie that left always
+ *      finds its place, and one that fell its own at the other end.
+ *   I2 A zombie holds a reference to the pool until its last word. One that
+ *      fell has none, holds nothing of ours, and is freed with the pool.
  * Locks.    The pool's: spares, and which worker has which seat.
  * Failure.  No spare or too many zombies in the process: the worker is fenced
  *           all the same, its callers are told, and the pool goes down as by a
@@ -20,6 +24,7 @@
 #include "base/check.h"
 #include "base/log.h"
 #include "pool/pool_private.h"
+#include "worker/fault.h"
 
 #include <inttypes.h>
 #include <stdio.h>
@@ -32,6 +37,14 @@
 
 /* ---- Spares ---------------------------------------------------------------------- */
 
+/* From the end of the room: whoever fell was a spare or is followed by one, and
+ * never comes back. */
+static struct vivero_entity **place_of_fallen(const struct vv_pool *pool,
+                                              uint32_t index)
+{
+    return &pool->spares[pool->options.abandoned_max - 1 - index];
+}
+
 static size_t spares_size(const struct vv_pool *pool)
 {
     return pool->options.abandoned_max * sizeof(struct vivero_entity *);
@@ -41,7 +54,7 @@ int vv_pool_make_spares(struct vv_pool *pool)
 {
     int error = VIVERO_OK;
 
-    if (!pool->watch.replaces) {
+    if (!pool->watch.replaces && !pool->contains) {
         return VIVERO_OK;
     }
     pool->spares = vv_allocate(&pool->account, spares_size(pool),
@@ -65,6 +78,9 @@ void vv_pool_free_spares(struct vv_pool *pool)
     }
     while (pool->spare_count > 0) {
         vv_worker_free(pool->spares[--pool->spare_count]);
+    }
+    while (pool->fallen_count > 0) {
+        vv_worker_free(*place_of_fallen(pool, --pool->fallen_count));
     }
     vv_release(&pool->account, pool->spares, spares_size(pool),
                _Alignof(struct vivero_entity *));
@@ -137,6 +153,24 @@ static enum vv_event_kind event_of(const struct vivero_entity *spare)
     return spare == NULL ? VV_EVENT_EXHAUSTED : VV_EVENT_EXITED;
 }
 
+/* Its message was taken from the old worker: all that follows. */
+static void put_in_place(struct vv_pool *pool, uint32_t index,
+                         struct vivero_entity *old, struct vivero_entity *spare,
+                         const struct vivero_exit *exit)
+{
+    vv_worker_count_given_up(1);
+    count_zombie(pool, 1);
+    swap_worker(pool, index, old, spare);
+    vv_worker_settle_fenced(old, spare, exit);
+    vv_log(VIVERO_LOG_ERROR, "watchdog", pool->name, NULL, 0,
+           "worker %u was replaced in %s (%s)", index + 1, exit->text,
+           vivero_exit_kind_name(exit->kind));
+    vv_loop_tell(&pool->supervisor,
+                 &pool->children[index].notices[VV_NOTICE_FAIL],
+                 &pool->children[index].child, event_of(spare), exit);
+    vv_worker_release_fenced(old);
+}
+
 static void replace(struct vv_pool *pool, uint32_t index,
                     const struct vv_look *look)
 {
@@ -151,18 +185,45 @@ static void replace(struct vv_pool *pool, uint32_t index,
         return; /* it came back in the last moment */
     }
     vv_pool_retain(pool);
-    vv_worker_count_given_up(1);
-    count_zombie(pool, 1);
     set_exit(&exit, look);
-    swap_worker(pool, index, old, spare);
-    vv_worker_settle_fenced(old, spare, &exit);
-    vv_log(VIVERO_LOG_ERROR, "watchdog", pool->name, NULL, 0,
-           "worker %u was replaced in %s (%s)", index + 1, exit.text,
-           vivero_exit_kind_name(exit.kind));
-    vv_loop_tell(&pool->supervisor,
-                 &pool->children[index].notices[VV_NOTICE_FAIL],
-                 &pool->children[index].child, event_of(spare), &exit);
-    vv_worker_release_fenced(old);
+    put_in_place(pool, index, old, spare, &exit);
+}
+
+/* ---- Faults --------------------------------------------------------------------------- */
+
+static void keep_fallen(struct vv_pool *pool, struct vivero_entity *worker)
+{
+    vv_mutex_lock(&pool->lock);
+    *place_of_fallen(pool, pool->fallen_count++) = worker;
+    vv_mutex_unlock(&pool->lock);
+}
+
+/* It holds no reference to the pool, since it never gives one back. */
+static void contain(struct vv_pool *pool, uint32_t index)
+{
+    struct vivero_entity *old = vv_pool_worker(pool, index);
+    struct vivero_entity *spare;
+    struct vivero_exit exit;
+
+    if (vv_worker_fault(old) == 0 || !vv_worker_take_fallen(old, &exit)) {
+        return;
+    }
+    spare = take_spare(pool);
+    put_in_place(pool, index, old, spare, &exit);
+    if (spare != NULL) {
+        keep_fallen(pool, old);
+    }
+}
+
+static void contain_all(struct vv_pool *pool)
+{
+    uint32_t used = vv_crew_used(&pool->crew);
+
+    for (uint32_t i = 0; i < used; i++) {
+        if (vv_pool_worker(pool, i) != NULL) {
+            contain(pool, i);
+        }
+    }
 }
 
 /* ---- Looking --------------------------------------------------------------------------- */
@@ -247,6 +308,9 @@ int64_t vv_pool_watch(void *ctx, int64_t now_ns)
     struct vv_watch *watch = &pool->watch;
     uint32_t used = vv_crew_used(&pool->crew);
 
+    if (pool->contains) {
+        contain_all(pool);
+    }
     if (!vv_watch_is_armed(watch)) {
         return VIVERO_FOREVER;
     }

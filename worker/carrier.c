@@ -438,7 +438,7 @@ static void meet_the_watch(struct vivero_entity *worker)
     if (worker->spec->nudge_signal != 0) {
         vv_signal_unblock(worker->spec->nudge_signal);
     }
-    if (worker->spec->drains) {
+    if (worker->spec->drains || worker->spec->contain_max > 0) {
         vv_fault_stack_enter(&worker->fault_stack);
     }
 }
@@ -447,6 +447,7 @@ bool vv_worker_carry(struct vivero_entity *worker)
 {
     bool as_a_worker;
 
+    vv_worker_prove(worker);
     vv_here()->worker = worker;
     vv_here()->waiter = worker->waiter;
     vv_here()->within = worker->spec->within;
@@ -489,7 +490,11 @@ int vv_worker_start_thread(struct vivero_entity *worker)
     vv_worker_thread_name(worker, name, sizeof(name));
     options.name = name;
     vv_worker_renew(worker);
+    vv_worker_begin_proof(worker);
     error = vv_thread_start(&worker->thread, &options, run_thread, worker);
     worker->has_thread = error == VIVERO_OK;
+    if (error != VIVERO_OK) {
+        vv_worker_put_off_proof(worker);
+    }
     return error;
 }

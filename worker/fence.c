@@ -34,6 +34,7 @@
 #include "base/check.h"
 #include "mailbox/here.h"
 #include "os/park.h"
+#include "worker/fault.h"
 #include "worker/ticket.h"
 
 #include <string.h>
@@ -83,7 +84,11 @@ void vv_worker_succeed(struct vivero_entity *old, struct vivero_entity *spare)
     copy_counter(&spare->failed, &old->failed);
     copy_counter(&spare->incarnation, &old->incarnation);
     spare->generation = old->generation;
-    take_state_over(spare, old);
+    if (vv_worker_fault(old) != 0) {
+        vv_worker_follow(spare, old); /* and its state is not to be trusted */
+    } else {
+        take_state_over(spare, old);
+    }
     vv_worker_set_phase(spare, PHASE_RESTARTING);
     vv_mutex_lock(&old->lock);
     spare->retire = old->retire;
@@ -109,7 +114,8 @@ static void end_message(struct vivero_entity *old, struct vivero_entity *next,
 {
     const struct vv_reply *reply = old->current.reply;
 
-    if (next != NULL && vv_worker_may_retry(next, &old->current)) {
+    if (next != NULL && vv_worker_fault(old) == 0 &&
+        vv_worker_may_retry(next, &old->current)) {
         keep_for(next, old);
         return;
     }

@@ -8,6 +8,7 @@
 
 #include "base/check.h"
 #include "os/park.h"
+#include "worker/fault.h"
 #include "worker/worker_private.h"
 
 #include <stdio.h>
@@ -74,6 +75,12 @@ void vv_worker_free(struct vivero_entity *worker)
         return;
     }
     spec = worker->spec;
+    if (vv_worker_fault(worker) != 0) {
+        /* Its thread stands still: nobody cleans up its payload. */
+        worker->alive = false;
+        worker->has_committed = false;
+        vv_message_fini(&worker->current);
+    }
     VV_ASSERT(!worker->alive);
     worker->final = true;
     if (worker->has_committed) {

@@ -320,7 +320,7 @@ void vv_single_cancel(struct vv_single *single)
 
 /* ---- The end ------------------------------------------------------------------------------ */
 
-static void log_end(const struct vv_single *single)
+static void log_end(const struct vv_single *single, bool was_up)
 {
     char code[16];
     const struct vivero_log_field fields[] = {
@@ -328,7 +328,7 @@ static void log_end(const struct vv_single *single)
         {"code", code},
         {"text", single->exit.text}};
     bool clean = vivero_exit_is_clean(&single->exit) ||
-                 (single->options.quiet && !single->up);
+                 (single->options.quiet && !was_up);
 
     (void)snprintf(code, sizeof(code), "%d", single->exit.code);
     vv_log(clean ? VIVERO_LOG_DEBUG : VIVERO_LOG_WARNING, "worker",
@@ -385,6 +385,7 @@ static void leave_carriers(struct vv_single *single)
 void vv_single_finish(struct vv_single *single)
 {
     struct vv_request *stop = single->stop;
+    bool was_up = single->up;
     struct vivero_exit exit;
 
     if (single->stage != NULL) {
@@ -401,7 +402,7 @@ void vv_single_finish(struct vv_single *single)
         vv_here()->worker = NULL;
         vv_here()->waiter = NULL;
     }
-    log_end(single);
+    log_end(single, was_up);
     vv_wait_set_absent(&single->waiter, true);
     vv_single_unwatch(single);
     leave_carriers(single);

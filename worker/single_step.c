@@ -283,13 +283,14 @@ static void obey(struct vv_single *single, struct vv_envelope *verdict)
 
 int64_t vv_single_idle_deadline(const struct vv_single *single)
 {
-    return single->idle_deadline_ns;
+    return single->suspended ? VIVERO_FOREVER : single->idle_deadline_ns;
 }
 
 static bool idle_is_over(const struct vv_single *single)
 {
-    return single->idle_deadline_ns != VIVERO_FOREVER &&
-           vivero_now() >= single->idle_deadline_ns;
+    int64_t due = vv_single_idle_deadline(single);
+
+    return due != VIVERO_FOREVER && vivero_now() >= due;
 }
 
 /* A message, a request, a signal; or the time without any is over. */

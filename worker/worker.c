@@ -721,8 +721,8 @@ static enum vivero_worker_state state_of(struct vivero_entity *worker,
     return VIVERO_WORKER_ABSENT;
 }
 
-void vv_worker_snapshot(struct vivero_entity *worker,
-                        struct vivero_worker_snapshot *snapshot)
+void vv_worker_look(struct vivero_entity *worker,
+                    struct vivero_worker_snapshot *snapshot)
 {
     uint64_t ticket = vv_ticket_load(worker);
     bool busy = vv_ticket_is_running(ticket);
@@ -745,6 +745,12 @@ void vv_worker_snapshot(struct vivero_entity *worker,
     snapshot->failed = counted(&worker->failed);
     snapshot->stolen = worker->seat != NULL ? counted(&worker->seat->taken) : 0;
     snapshot->restarts = counted(&worker->incarnation);
+}
+
+void vv_worker_snapshot(struct vivero_entity *worker,
+                        struct vivero_worker_snapshot *snapshot)
+{
+    vv_worker_look(worker, snapshot);
     vv_mutex_lock(&worker->lock);
     snapshot->last_exit = worker->last_exit;
     if (worker->retire && snapshot->state != VIVERO_WORKER_ABSENT) {

@@ -63,6 +63,8 @@ struct vv_worker_spec {
     bool commits; /* payloads are flat; failures go back to the last good one */
     bool flushes; /* a failure fails what is queued as well */
     bool drains;  /* a memory error ends the process in better order */
+    uint32_t contain_max; /* memory errors in the process up to which those of
+                             its handlers are contained; 0: none */
     int nudge_signal; /* its threads take this one; 0: none */
 };
 
@@ -163,9 +165,12 @@ const struct vv_worker_spec *
 vv_worker_spec_of(const struct vivero_entity *worker);
 uint32_t vv_worker_index(const struct vivero_entity *worker);
 
-/* Numbers for a snapshot; queued, oldest age and payload are not filled in. */
+/* Numbers for a snapshot; queued, oldest age and payload are not filled in. The
+ * second one leaves out its last exit, and takes no lock. */
 void vv_worker_snapshot(struct vivero_entity *worker,
                         struct vivero_worker_snapshot *snapshot);
+void vv_worker_look(struct vivero_entity *worker,
+                    struct vivero_worker_snapshot *snapshot);
 void *vv_worker_payload(struct vivero_entity *worker);
 
 #endif

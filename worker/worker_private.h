@@ -74,6 +74,9 @@ struct vivero_entity {
     struct vv_debts own_debts;
     struct vv_waiter own_waiter;
     struct vv_fault_stack fault_stack; /* of its carrier */
+    _Atomic uint32_t *fallen_watch;    /* published by `fault` */
+    _Atomic uint32_t *proves_to; /* its carrier has to pass a proof for this
+                                    one first; NULL: no */
     bool alive;                        /* the payload is initialised */
     bool retiring;                     /* as far as it has noticed `retire` */
     /* supervisor's thread, and open before it exists */
@@ -86,6 +89,7 @@ struct vivero_entity {
     _Atomic uint32_t awake;   /* its carrier is between two long sleeps */
     _Atomic bool lost_thread; /* a handler ended it; its owner was told */
     _Atomic uint32_t settled; /* of a fenced one: all has been taken from it */
+    _Atomic int fault; /* the signal with which its thread stands still */
     _Atomic int32_t thread_number; /* the carrier's, as of vv_probe_self() */
     _Atomic(const struct vivero_operation *) operation;
     _Atomic uint32_t command;
@@ -173,6 +177,17 @@ bool vv_worker_may_retry(const struct vivero_entity *worker,
 /* Its failure fails what is queued for it, if its spec says so. */
 void vv_worker_flush_lanes(struct vivero_entity *worker,
                            const struct vivero_exit *exit);
+
+/* ---- fault.c: whoever follows one that fell has to prove, on a fresh thread,
+ * that the process can go on. Nothing for others. ---- */
+
+void vv_worker_follow(struct vivero_entity *spare,
+                      const struct vivero_entity *fallen);
+/* Its thread is about to be made; could not be made. */
+void vv_worker_begin_proof(struct vivero_entity *worker);
+void vv_worker_put_off_proof(struct vivero_entity *worker);
+/* On its thread, before anything else: returns if all is well. */
+void vv_worker_prove(struct vivero_entity *worker);
 
 /* ---- watchdog.c ---- */
 

@@ -10,7 +10,8 @@
  *   C late       the handler does not come back  reported; with a deadline and
  *                                                HANG_REPLACE survived, but it
  *                                                cannot be stopped
- *   D undefined  a memory error, abort()         the process dies
+ *   D undefined  a memory error, abort()         the process dies; at most in
+ *                                                better order
  *
  * The options are members of struct vivero_pool_options. */
 
@@ -54,12 +55,13 @@ enum vivero_fault {
     VIVERO_FAULT_DIE = 0,       /* the process dies, with a true core */
     VIVERO_FAULT_DRAIN,         /* the process dies in better order, within
                                    drain_ns: see vivero_fault_install() */
-    VIVERO_FAULT_UNSAFE_CONTAIN /* not built yet, answers UNSUPPORTED */
+    VIVERO_FAULT_UNSAFE_CONTAIN /* the worker is replaced and the process goes
+                                   on, with no guarantee whatever */
 };
 
 enum vivero_fault_flag {
-    VIVERO_FAULT_FORCE = 1 /* drain although a sanitizer watches, whose report
-                              that hides */
+    VIVERO_FAULT_FORCE = 1 /* drain or contain although a sanitizer watches,
+                              whose report that hides */
 };
 
 enum vivero_isolation {
@@ -90,7 +92,7 @@ typedef void vivero_dead_fn(struct vivero_pool *pool,
 
 VIVERO_BEGIN
 
-/* Allow VIVERO_FAULT_DRAIN: install handlers for SIGSEGV, SIGBUS, SIGILL, SIGFPE
+/* Allow VIVERO_FAULT_DRAIN and _UNSAFE_CONTAIN: install handlers for SIGSEGV, SIGBUS, SIGILL, SIGFPE
  * and SIGABRT in this process, for good. The library has none before. flags: of
  * enum vivero_fault_flag.
  *
@@ -102,10 +104,25 @@ VIVERO_BEGIN
  * that still run may see or write out damaged memory. Workers on their own go on
  * until the end.
  *
+ * In a pool that contains, without any guarantee: the thread stands still for
+ * ever, with its stack, its locks and all that its handler had; the worker is
+ * fenced and replaced as by VIVERO_HANG_REPLACE, within abandoned_max and the
+ * restart budget. The message is never tried again, and the next payload begins
+ * with init even if the state is committed; of the fallen worker nothing is run,
+ * no terminate, destroy or vivero_defer(), but what a supervisor may undo. A call
+ * of abort() in the handler's own code counts as a fault. The thread is counted
+ * by vivero_abandoned_threads() for ever; a close does not wait for it, and frees
+ * everything that is the library's. Memory that the fault has damaged stays
+ * damaged, and the next to notice may be anybody.
+ * The process dies after all, of that fault, when fault_budget faults have been
+ * contained in it before, or when the fresh thread has not shown within 100 ms
+ * that it can use memory and the standard streams.
+ *
  * Every other fault goes to whoever handled the signal before, as if the library
- * were not there: elsewhere; in other pools; in code of this library, the C
- * library, the loader or the allocator (so abort(), too); where the frames
- * cannot be looked at. So does everything under a sanitizer.
+ * were not there: elsewhere; in other pools; in a handler that was fenced; in
+ * code of this library, the C library, the loader or the allocator (so abort(),
+ * too, in a pool that drains); where the frames cannot be looked at. So does
+ * everything under a sanitizer.
  *
  * Call it after the program's own handlers are installed, and once.
  * Errors: INVALID for unknown flags; FORKED. */

@@ -134,7 +134,9 @@ struct vivero_pool_options {
     enum vivero_state state;
     enum vivero_mailbox mailbox;
     enum vivero_fault fault;
-    uint32_t fault_budget;   /* of VIVERO_FAULT_UNSAFE_CONTAIN; 0: 1 */
+    uint32_t fault_budget;   /* of VIVERO_FAULT_UNSAFE_CONTAIN: how many faults
+                                the process may have contained, with this one;
+                                0: 1 */
     enum vivero_isolation isolation;
     bool idempotent;         /* running a message twice does no harm */
     bool reserved[3];        /* false */
@@ -158,8 +160,9 @@ VIVERO_BEGIN
  * Errors: INVALID for impossible options; NO_MEMORY; LIMIT when the system
  * gives no more threads; UNSUPPORTED for an arena without jemalloc, and for
  * what is not built yet; DENIED for a nudge_signal that the program does not
- * handle, and for VIVERO_FAULT_DRAIN without vivero_fault_install(); FORKED in a forked child; FENCED in a handler that was replaced;
- * TIMED_OUT when an init was replaced; or the code with which an init failed. */
+ * handle, and for a fault other than DIE without vivero_fault_install(); FORKED
+ * in a forked child; FENCED in a handler that was replaced; TIMED_OUT when an
+ * init was replaced; or the code with which an init failed. */
 VIVERO_API VIVERO_MUST_USE int
 vivero_pool_open(const struct vivero_pool_options *options,
                  struct vivero_pool **pool);

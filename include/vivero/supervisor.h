@@ -104,8 +104,10 @@ struct vivero_report {
                              children with the same reason; else 1 */
 };
 
-/* On the supervisor's thread, under no lock; a call of that supervisor from here
- * is answered DEADLOCK. */
+/* On the supervisor's thread, under no lock, in the order of the incidents; before
+ * vivero_supervisor_start() returns, or a later call is answered, whatever
+ * happened before has been reported. A call of that supervisor from here is
+ * answered DEADLOCK. */
 typedef void vivero_report_fn(const struct vivero_report *report, void *ctx);
 
 /* The supervisor gave up and nobody is above it: the last word before it is

@@ -22,6 +22,7 @@
 #include <link.h>
 #include <signal.h>
 #include <stdatomic.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
 #include <sys/syscall.h>
@@ -122,30 +123,45 @@ static uintptr_t place_of(const void *context)
 struct walk {
     uintptr_t place;
     uintptr_t until;
-    bool begun; /* past the frames of the handler itself */
-    bool clean; /* and `until` was reached */
+    bool aborts; /* it begins where abort() was called */
+    bool begun;  /* past the frames of the handler itself */
+    bool clean;  /* and `until` was reached */
 };
+
+/* Whether this frame is where the look at others begins, or before. */
+static bool is_ours(struct walk *walk, uintptr_t address, uintptr_t region)
+{
+    if (walk->aborts) {
+        walk->aborts = region != (uintptr_t)abort;
+        walk->begun = !walk->aborts;
+        return true;
+    }
+    walk->begun = walk->begun || address == walk->place;
+    return !walk->begun;
+}
 
 static _Unwind_Reason_Code look_at_frame(struct _Unwind_Context *frame,
                                          void *ctx)
 {
     struct walk *walk = ctx;
     uintptr_t address = (uintptr_t)_Unwind_GetIP(frame);
+    uintptr_t region = (uintptr_t)_Unwind_GetRegionStart(frame);
 
-    walk->begun = walk->begun || address == walk->place;
-    if (!walk->begun) {
+    if (is_ours(walk, address, region)) {
         return _URC_NO_REASON;
     }
-    if ((uintptr_t)_Unwind_GetRegionStart(frame) == walk->until) {
+    if (region == walk->until) {
         walk->clean = true;
         return _URC_END_OF_STACK;
     }
     return is_in_range(address) ? _URC_END_OF_STACK : _URC_NO_REASON;
 }
 
-bool vv_fault_is_in_program(const void *context, uintptr_t until)
+bool vv_fault_is_in_program(int signal, const void *context, uintptr_t until)
 {
-    struct walk walk = {place_of(context), until, false, false};
+    struct walk walk = {.place = place_of(context),
+                        .until = until,
+                        .aborts = signal == SIGABRT};
 
     if (walk.place != 0) {
         (void)_Unwind_Backtrace(look_at_frame, &walk);
@@ -190,11 +206,20 @@ static _Noreturn void stand_still(void)
     }
 }
 
+/* Brought upon itself: by what it did, or by abort(). Other threads' and other
+ * processes' signals come from elsewhere. */
+static bool is_own(int signal, const siginfo_t *info)
+{
+    return info->si_code > 0 ||
+           (signal == SIGABRT && info->si_code == SI_TKILL &&
+            info->si_pid == getpid());
+}
+
 static void on_signal(int signal, siginfo_t *info, void *context)
 {
     int saved = errno;
 
-    if (info->si_code > 0 && decide_now(signal, context)) {
+    if (is_own(signal, info) && decide_now(signal, context)) {
         stand_still();
     }
     chain(signal, info);

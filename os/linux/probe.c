@@ -10,6 +10,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <signal.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/syscall.h>
@@ -63,6 +64,18 @@ bool vv_signal_interrupts(int signal)
     }
     return action.sa_handler != SIG_DFL && action.sa_handler != SIG_IGN &&
            (action.sa_flags & SA_RESTART) == 0;
+}
+
+static void try_stream(FILE *stream)
+{
+    flockfile(stream);
+    funlockfile(stream);
+}
+
+void vv_streams_try(void)
+{
+    try_stream(stdout);
+    try_stream(stderr);
 }
 
 bool vv_process_is_traced(void)
