@@ -303,18 +303,20 @@ int vv_single_bind(struct vv_single *single, struct vivero_ref ref,
     if (single->options.name != NULL) {
         error = vv_name_give(ref, single->options.name, holder);
         if (error != VIVERO_OK) {
-            vv_single_cancel(single);
+            vv_single_cancel(single, error);
         }
     }
     return error;
 }
 
-void vv_single_cancel(struct vv_single *single)
+void vv_single_cancel(struct vv_single *single, int error)
 {
-    static const struct vivero_exit never = {.kind = VIVERO_EXIT_NOBODY};
+    const struct vivero_exit exit =
+        vivero_reason(VIVERO_EXIT_INIT_FAILED, error, vivero_strerror(error));
 
-    (void)vv_entity_disown(single->entity.ref);
-    (void)vv_entity_end(&single->entity, &never);
+    /* A supervisor, whose bare entity it replaced, hears of it no other way. */
+    vv_entity_started(single->entity.ref, error, &exit);
+    (void)vv_entity_end(&single->entity, &exit);
     vv_entity_release(&single->entity);
 }
 

@@ -149,7 +149,7 @@ int vv_single_set_going(struct vv_single *single, struct vv_starter *starter,
     }
     if (error != VIVERO_OK) {
         untie(fresh, wish);
-        vv_single_cancel(single);
+        vv_single_cancel(single, error);
         return error;
     }
     *ref = fresh;

@@ -189,9 +189,33 @@ static void an_init_that_fails_fails_the_start(void)
     CU_ASSERT_EQUAL(atomic_load(&terminates), 1);
 }
 
+static int start_named(int64_t start_timeout_ns)
+{
+    return vivero_supervisor_start(
+        VIVERO_SUPERVISOR_OPTIONS(VIVERO_CHILDREN(VIVERO_CHILD_SPEC(
+            .id = "a", .ops = &vivero_child_worker,
+            .start_timeout_ns = start_timeout_ns,
+            .options = VIVERO_WORKER_OPTIONS(.name = "taken")))),
+        &supervisor, NULL);
+}
+
+static void a_child_whose_name_is_taken_fails_the_start(void)
+{
+    struct vivero_ref holder;
+
+    CU_ASSERT_EQUAL_FATAL(
+        vivero_worker_start(VIVERO_WORKER_OPTIONS(.name = "taken"), &holder),
+        VIVERO_OK);
+
+    CU_ASSERT_EQUAL(start_named(0), VIVERO_E_EXISTS);
+
+    CU_ASSERT_EQUAL(vivero_worker_stop(holder, NULL, LONG), VIVERO_OK);
+}
+
 SUITE_MAIN("supervisor_workers", set_up, tear_down,
            TEST(workers_start_and_stop_with_their_supervisor),
            TEST(a_killed_worker_is_restarted),
            TEST(many_dynamic_workers_share_carriers),
            TEST(calls_of_one_that_is_being_started_are_deadlocks),
-           TEST(an_init_that_fails_fails_the_start))
+           TEST(an_init_that_fails_fails_the_start),
+           TEST(a_child_whose_name_is_taken_fails_the_start))
