@@ -212,10 +212,40 @@ static void a_child_whose_name_is_taken_fails_the_start(void)
     CU_ASSERT_EQUAL(vivero_worker_stop(holder, NULL, LONG), VIVERO_OK);
 }
 
+static atomic_bool may_go_on;
+
+static int hang_in_init(struct vivero_self *self, void *payload, void *ctx)
+{
+    (void)self;
+    (void)payload;
+    (void)ctx;
+    while (!atomic_load(&may_go_on)) {
+        eventually_nap();
+    }
+    return VIVERO_OK;
+}
+
+static void an_init_that_hangs_is_a_start_that_timed_out(void)
+{
+    atomic_store(&may_go_on, false);
+
+    CU_ASSERT_EQUAL(
+        vivero_supervisor_start(
+            VIVERO_SUPERVISOR_OPTIONS(VIVERO_CHILDREN(VIVERO_CHILD_SPEC(
+                .id = "a", .ops = &vivero_child_worker,
+                .start_timeout_ns = VIVERO_MILLISECONDS(10),
+                .options = VIVERO_WORKER_OPTIONS(.init = hang_in_init)))),
+            &supervisor, NULL),
+        VIVERO_E_TIMED_OUT);
+
+    atomic_store(&may_go_on, true);
+}
+
 SUITE_MAIN("supervisor_workers", set_up, tear_down,
            TEST(workers_start_and_stop_with_their_supervisor),
            TEST(a_killed_worker_is_restarted),
            TEST(many_dynamic_workers_share_carriers),
            TEST(calls_of_one_that_is_being_started_are_deadlocks),
            TEST(an_init_that_fails_fails_the_start),
-           TEST(a_child_whose_name_is_taken_fails_the_start))
+           TEST(a_child_whose_name_is_taken_fails_the_start),
+           TEST(an_init_that_hangs_is_a_start_that_timed_out))
