@@ -192,10 +192,11 @@ static void an_init_that_fails_fails_the_start(void)
 static int start_named(int64_t start_timeout_ns)
 {
     return vivero_supervisor_start(
-        VIVERO_SUPERVISOR_OPTIONS(VIVERO_CHILDREN(VIVERO_CHILD_SPEC(
-            .id = "a", .ops = &vivero_child_worker,
-            .start_timeout_ns = start_timeout_ns,
-            .options = VIVERO_WORKER_OPTIONS(.name = "taken")))),
+        VIVERO_SUPERVISOR_OPTIONS(VIVERO_CHILDREN(
+            VIVERO_CHILD_SPEC(.id = "a", .ops = &vivero_child_worker,
+                              .start_timeout_ns = start_timeout_ns,
+                              .options =
+                                  VIVERO_WORKER_OPTIONS(.name = "taken")))),
         &supervisor, NULL);
 }
 
@@ -225,6 +226,12 @@ static int hang_in_init(struct vivero_self *self, void *payload, void *ctx)
     return VIVERO_OK;
 }
 
+static bool nobody_is_given_up(void *ctx)
+{
+    (void)ctx;
+    return vivero_abandoned_threads() == 0;
+}
+
 static void an_init_that_hangs_is_a_start_that_timed_out(void)
 {
     atomic_store(&may_go_on, false);
@@ -232,13 +239,16 @@ static void an_init_that_hangs_is_a_start_that_timed_out(void)
     CU_ASSERT_EQUAL(
         vivero_supervisor_start(
             VIVERO_SUPERVISOR_OPTIONS(VIVERO_CHILDREN(VIVERO_CHILD_SPEC(
-                .id = "a", .ops = &vivero_child_worker,
-                .start_timeout_ns = VIVERO_MILLISECONDS(10),
-                .options = VIVERO_WORKER_OPTIONS(.init = hang_in_init)))),
+                    .id = "a", .ops = &vivero_child_worker,
+                    .start_timeout_ns = VIVERO_MILLISECONDS(10),
+                    .options = VIVERO_WORKER_OPTIONS(.init = hang_in_init)))),
             &supervisor, NULL),
         VIVERO_E_TIMED_OUT);
 
     atomic_store(&may_go_on, true);
+    CU_ASSERT_TRUE(eventually(nobody_is_given_up, NULL, LONG));
+    /* The end of another supervisor joins the thread. */
+    CU_ASSERT_EQUAL(start_two(), VIVERO_OK);
 }
 
 SUITE_MAIN("supervisor_workers", set_up, tear_down,
