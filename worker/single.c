@@ -376,10 +376,15 @@ static void settle_callers(struct vv_single *single)
     vv_reply_default(&single->debts, VIVERO_E_DOWN, &single->exit);
 }
 
+/* From here on the stage is its carrier's, which may be about to lend it to
+ * somebody else while others still look at this one. */
 static void leave_carriers(struct vv_single *single)
 {
     if (single->carriers != NULL) {
         (void)vv_timer_cancel_and_wait(&single->idle_timer);
+        vv_entity_hold(&single->entity);
+        single->stage = NULL;
+        vv_entity_unlock(&single->entity);
         vv_carriers_remove(single->carriers, single);
     }
 }
