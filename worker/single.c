@@ -337,12 +337,14 @@ static void log_end(const struct vv_single *single, bool was_up)
            single->label, fields, 3, "%s", clean ? "ended" : "failed");
 }
 
-/* Its own failure takes the place of the reason. */
+/* Its own failure takes the place of the reason. If it ends its thread, all that
+ * follows is done by thread_left(). */
 static __attribute__((noinline)) void run_terminate(struct vv_single *single)
 {
     struct vivero_entity *stage = single->stage;
     sigjmp_buf recovery;
 
+    single->terminated = true;
     stage->recovery = &recovery;
     if (sigsetjmp(recovery, 0) == 0) {
         single->spec.terminate(&stage->self, single->payload, &single->exit,
@@ -399,7 +401,8 @@ void vv_single_finish(struct vv_single *single)
         single->stage->recovery = NULL;
         vv_worker_run_defers(single->stage);
     }
-    if (single->up && single->terminates && single->spec.terminate != NULL) {
+    if (single->up && single->terminates && !single->terminated &&
+        single->spec.terminate != NULL) {
         run_terminate(single);
     }
     vv_name_forget(&single->entity);
@@ -550,8 +553,8 @@ static void run_thread(void *ctx)
     vv_single_wake(single);
     pthread_cleanup_push(thread_left, single);
     live(single);
-    pthread_cleanup_pop(0);
     leave(single);
+    pthread_cleanup_pop(0);
 }
 
 int vv_single_launch(struct vv_single *single)

@@ -87,6 +87,7 @@ struct vv_single {
     bool up;    /* and succeeded: terminate and destroy will run */
     bool ended;
     bool terminates; /* this end is one that terminate hears of */
+    bool terminated; /* and has heard of */
     bool continues;
     bool suspended; /* as its entity's flag says */
     uint32_t continue_tag;

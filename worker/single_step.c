@@ -160,7 +160,7 @@ void vv_single_given_up(struct vv_single *single)
 void vv_single_left(struct vv_single *single, const struct vivero_exit *exit)
 {
     single->terminates = true;
-    if (single->up || single->kind != VV_SINGLE_CALLBACKS) {
+    if (single->up || single->ended || single->kind != VV_SINGLE_CALLBACKS) {
         vv_single_set_end(single, exit);
     } else {
         start_failed(single, VIVERO_E_DOWN, exit);
