@@ -251,6 +251,54 @@ static void an_init_that_hangs_is_a_start_that_timed_out(void)
     CU_ASSERT_EQUAL(start_two(), VIVERO_OK);
 }
 
+static void wait_in_terminate(struct vivero_self *self, void *payload,
+                              const struct vivero_exit *exit, void *ctx)
+{
+    count_terminate(self, payload, exit, ctx);
+    while (!atomic_load(&may_go_on)) {
+        eventually_nap();
+    }
+}
+
+static bool is_terminating(void *ctx)
+{
+    (void)ctx;
+    return atomic_load(&terminates) == 1;
+}
+
+static bool is_unnamed(void *ctx)
+{
+    (void)ctx;
+    return vivero_ref_is_nobody(vivero_whereis("below"));
+}
+
+/* It is dead to all others, and goes on stopping its children. */
+static void a_supervisor_that_is_killed_stops_its_children(void)
+{
+    atomic_store(&may_go_on, false);
+    CU_ASSERT_EQUAL_FATAL(
+        vivero_supervisor_start(
+            VIVERO_SUPERVISOR_OPTIONS(VIVERO_CHILDREN(VIVERO_CHILD_SPEC(
+                .id = "a", .type = VIVERO_CHILD_SUPERVISOR,
+                .ops = &vivero_child_supervisor,
+                .shutdown_ns = VIVERO_BRUTAL_KILL,
+                .options = VIVERO_SUPERVISOR_OPTIONS(VIVERO_CHILDREN(
+                    VIVERO_CHILD_SPEC(
+                        .id = "b", .ops = &vivero_child_worker,
+                        .options = VIVERO_WORKER_OPTIONS(
+                            .name = "below", .trap_exits = true,
+                            .terminate = wait_in_terminate))))))),
+            &supervisor, NULL),
+        VIVERO_OK);
+
+    CU_ASSERT_EQUAL(vivero_supervisor_stop(supervisor, NULL, LONG), VIVERO_OK);
+
+    CU_ASSERT_TRUE(eventually(is_terminating, NULL, LONG));
+    atomic_store(&may_go_on, true);
+    CU_ASSERT_TRUE(eventually(is_unnamed, NULL, LONG));
+    CU_ASSERT_EQUAL(start_two(), VIVERO_OK); /* whose end joins threads */
+}
+
 SUITE_MAIN("supervisor_workers", set_up, tear_down,
            TEST(workers_start_and_stop_with_their_supervisor),
            TEST(a_killed_worker_is_restarted),
@@ -258,4 +306,5 @@ SUITE_MAIN("supervisor_workers", set_up, tear_down,
            TEST(calls_of_one_that_is_being_started_are_deadlocks),
            TEST(an_init_that_fails_fails_the_start),
            TEST(a_child_whose_name_is_taken_fails_the_start),
-           TEST(an_init_that_hangs_is_a_start_that_timed_out))
+           TEST(an_init_that_hangs_is_a_start_that_timed_out),
+           TEST(a_supervisor_that_is_killed_stops_its_children))
