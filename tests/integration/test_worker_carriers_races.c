@@ -116,6 +116,34 @@ static void a_thread_that_was_lost_is_replaced_at_once(void)
     }
 }
 
+static atomic_int stop_result;
+
+static int stops(struct vivero_self *self, void *arg)
+{
+    (void)self;
+    atomic_store(&stop_result,
+                 vivero_worker_stop(*(const struct vivero_ref *)arg, NULL,
+                                    CREW_PATIENCE));
+    return VIVERO_OK;
+}
+
+static void a_stop_that_is_refused_stops_nobody(void)
+{
+    const struct hold_in held = {&gate};
+
+    open_carriers(1, 1);
+    helper = solo_start(VIVERO_WORKER_OPTIONS(.label = "helper"));
+    CU_ASSERT_EQUAL(vivero_worker_cast(helper, &crew_hold, &held, NULL),
+                    VIVERO_OK);
+    CU_ASSERT(gate_await(&gate, 1));
+    CU_ASSERT_EQUAL(solo_ask(start(), stops, &helper), VIVERO_OK);
+    CU_ASSERT_EQUAL(atomic_load(&stop_result), VIVERO_E_DEADLOCK);
+    gate_open(&gate);
+    CU_ASSERT_EQUAL(vivero_worker_call(helper, &crew_nothing, NULL, NULL, NULL),
+                    VIVERO_OK);
+    CU_ASSERT(solo_stop(helper));
+}
+
 /* ---- Given up ---------------------------------------------------------------- */
 
 static int counted_init(struct vivero_self *self, void *payload, void *ctx)
@@ -257,6 +285,7 @@ static void a_carrier_of_others_without_spares_may_close(void)
 SUITE_MAIN("worker_carriers_races", set_up, tear_down,
            TEST(a_thread_that_steps_back_leaves_the_work_to_another),
            TEST(a_thread_that_was_lost_is_replaced_at_once),
+           TEST(a_stop_that_is_refused_stops_nobody),
            TEST(idle_ones_that_are_killed_leave_nothing_behind),
            TEST(a_kill_concerns_no_call_of_another_worker),
            TEST(a_carrier_of_others_without_spares_may_close))
