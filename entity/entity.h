@@ -237,7 +237,8 @@ struct vv_request {
 struct vv_request *vv_request_new(size_t size, int kind);
 /* Ask, and wait for the answer. After it the request is still the caller's, to
  * read what it brought (not when the result is TIMED_OUT) and to release.
- * Errors: GONE, DOWN, TIMED_OUT, or the answer. */
+ * Errors: GONE, DOWN, TIMED_OUT, DEADLOCK (and it is taken back if that is still
+ * possible), or the answer. */
 int vv_request_send(struct vv_request *request, struct vivero_ref to,
                     int64_t timeout_ns);
 /* The receiver's: answer and let go of it. exit: when result is DOWN. */

@@ -100,6 +100,7 @@ test_programs = \
 	tests/integration/test_worker_call \
 	tests/integration/test_worker_call_ends \
 	tests/integration/test_worker_carriers \
+	tests/integration/test_worker_carriers_races \
 	tests/integration/test_worker_fork \
 	tests/integration/test_worker_full \
 	tests/integration/test_worker_hang \

@@ -13,24 +13,29 @@
  * Invariants.
  *   I1 scheduled (under the entity's lock) <=> it is in the queue or on a thread,
  *      so one thread at a time runs it.
- *   I2 active = threads that are neither blocked nor spare. At most `threads` of
- *      them take work; while it is below that and there was a wait, another one
- *      is on its way, unless the system has none.
+ *   I2 active = threads that are neither blocked, spare nor leaving; one that is
+ *      being started, or called from standing by, is counted as active by whoever
+ *      does that. At most `threads` of them take work; while it is below that and
+ *      there was a wait, there is nobody to call, or the system has none.
+ *   I3 A worker is carried until it has ended, or is lost with its thread; its
+ *      stage is its own (under the entity's lock) only while it is carried.
  * Locks.    lock (VV_RANK_CARRIERS), after an entity's.
  * Given up. A worker that was declared dead while it runs takes its thread along:
  *           another one is started, and the lost one, when it comes back, leaves
  *           and gives back its reference to the carriers.
+ *           One that waits in the queue loses nobody: it runs once more.
  * Shutdown. close stops the workers one after another, as vivero_worker_stop()
  *           does; nobody may start new ones on it. Then the threads leave.
  * Rejected. A queue per thread with stealing: first when it is measured. */
 #include <vivero/error.h>
 
 #include "base/check.h"
-#include "base/log.h"
 #include "base/options.h"
+#include "mailbox/here.h"
 #include "os/cpu.h"
 #include "worker/carriers_private.h"
 
+#include <stddef.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -135,6 +140,7 @@ static void unlink_single_locked(struct vivero_carriers *carriers,
     if (single->next_carried != NULL) {
         single->next_carried->previous_carried = single->previous_carried;
     }
+    vv_cond_broadcast(&carriers->changed);
     if (vv_carriers_are_over_locked(carriers)) {
         vv_carriers_wake_all_locked(carriers);
     }
@@ -148,42 +154,45 @@ void vv_carriers_remove(struct vivero_carriers *carriers,
     vv_mutex_unlock(&carriers->lock);
 }
 
-static struct vv_carrier *carrier_of_locked(struct vivero_carriers *carriers,
-                                         const struct vv_single *single)
+static struct vv_carrier *carrier_of(struct vivero_entity *stage)
 {
-    struct vv_carrier *carrier = carriers->all;
-
-    while (carrier != NULL && carrier->single != single) {
-        carrier = carrier->next;
-    }
-    return carrier;
+    return (struct vv_carrier *)((unsigned char *)stage -
+                                 offsetof(struct vv_carrier, stage));
 }
 
+/* True: a further thread is to be started. */
+static bool lose_locked(struct vv_carrier *carrier)
+{
+    struct vivero_carriers *carriers = carrier->carriers;
+
+    carrier->lost = true;
+    vv_carriers_unlink_locked(carrier);
+    carriers->existing--;
+    if (carrier->blocked) {
+        carrier->blocked = false;
+        carriers->blocked--;
+    }
+    carriers->references++;
+    vv_cond_broadcast(&carriers->changed);
+    return vv_carriers_replace_locked(carriers);
+}
+
+/* As long as it has a stage it is carried, so the carriers are there. */
 void vv_carriers_give_up(struct vivero_carriers *carriers,
                          struct vv_single *single)
 {
-    struct vv_carrier *carrier;
     bool another = false;
 
-    vv_mutex_lock(&carriers->lock);
-    unlink_single_locked(carriers, single);
-    carrier = carrier_of_locked(carriers, single);
-    if (carrier != NULL) {
-        carrier->lost = true;
-        vv_carriers_unlink_locked(carrier);
-        carriers->existing--;
-        if (carrier->blocked) {
-            carrier->blocked = false;
-            carriers->blocked--;
-        }
-        carriers->references++;
-        another = vv_carriers_replace_locked(carriers);
-        vv_cond_broadcast(&carriers->changed);
+    vv_entity_hold(&single->entity);
+    if (single->stage != NULL) {
+        vv_mutex_lock(&carriers->lock);
+        unlink_single_locked(carriers, single);
+        another = lose_locked(carrier_of(single->stage));
+        vv_mutex_unlock(&carriers->lock);
     }
-    vv_mutex_unlock(&carriers->lock);
-    if (another && vv_carriers_start_thread(carriers) != VIVERO_OK) {
-        vv_log(VIVERO_LOG_ERROR, "carriers", carriers->name, NULL, 0,
-               "a thread was given up and there is none in its place");
+    vv_entity_unlock(&single->entity);
+    if (another) {
+        vv_carriers_fill_place(carriers);
     }
 }
 
@@ -307,6 +316,9 @@ static int start_threads(struct vivero_carriers *carriers)
     int error = VIVERO_OK;
 
     for (uint32_t i = 0; i < carriers->threads && error == VIVERO_OK; i++) {
+        vv_mutex_lock(&carriers->lock);
+        carriers->existing++;
+        vv_mutex_unlock(&carriers->lock);
         error = vv_carriers_start_thread(carriers);
     }
     return error;
@@ -353,40 +365,62 @@ int vivero_carriers_open(const struct vivero_carriers_options *options,
     return error == VIVERO_OK ? open_carriers(options, carriers) : error;
 }
 
-/* One of the workers that are still carried; false: none. */
-static bool first_carried(struct vivero_carriers *carriers,
-                          struct vivero_ref *ref)
-{
-    bool found;
-
-    vv_mutex_lock(&carriers->lock);
-    found = carriers->carried != NULL;
-    if (found) {
-        *ref = carriers->carried->entity.ref;
-    }
-    vv_mutex_unlock(&carriers->lock);
-    return found;
-}
-
-void vivero_carriers_close(struct vivero_carriers *carriers)
+/* Have one of them end, and wait until it is not carried any more: one that was
+ * declared dead meanwhile runs once more, or takes its thread along. */
+static void stop_one_locked(struct vivero_carriers *carriers)
 {
     static const struct vivero_exit shutdown = {.kind = VIVERO_EXIT_SHUTDOWN};
-    struct vivero_ref ref;
+    const struct vivero_ref ref = carriers->carried->entity.ref;
 
-    VV_CHECK(carriers != NULL, "vivero_carriers_close(): NULL");
-    VV_CHECK(!vv_carriers_are_here(carriers),
-             "vivero_carriers_close() of %s on one of its own threads",
-             carriers->name);
-    while (first_carried(carriers, &ref)) {
-        vv_single_stop_by(ref, carriers->farewell, &shutdown);
-    }
+    vv_mutex_unlock(&carriers->lock);
+    vv_single_stop_by(ref, carriers->farewell, &shutdown);
     vv_mutex_lock(&carriers->lock);
+    while (carriers->carried != NULL &&
+           vivero_ref_equal(carriers->carried->entity.ref, ref)) {
+        vv_cond_wait(&carriers->changed, &carriers->lock);
+    }
+}
+
+static void stop_all(struct vivero_carriers *carriers)
+{
+    vv_mutex_lock(&carriers->lock);
+    while (carriers->carried != NULL) {
+        stop_one_locked(carriers);
+    }
     carriers->closing = true;
     vv_carriers_wake_all_locked(carriers);
     while (carriers->existing > 0) {
         vv_cond_wait(&carriers->changed, &carriers->lock);
     }
     vv_mutex_unlock(&carriers->lock);
+}
+
+/* All of it is one wait: a carrier of others has somebody stand in for it, if
+ * there is anybody, and is not refused in the midst of it. */
+static void wait_for_all(struct vivero_carriers *carriers)
+{
+    struct vv_here *self = vv_here();
+    bool (*begin_wait)(void) = self->begin_wait;
+    void (*end_wait)(void) = self->end_wait;
+    bool stands_in = begin_wait != NULL && begin_wait();
+
+    self->begin_wait = NULL;
+    self->end_wait = NULL;
+    stop_all(carriers);
+    self->begin_wait = begin_wait;
+    self->end_wait = end_wait;
+    if (stands_in) {
+        end_wait();
+    }
+}
+
+void vivero_carriers_close(struct vivero_carriers *carriers)
+{
+    VV_CHECK(carriers != NULL, "vivero_carriers_close(): NULL");
+    VV_CHECK(!vv_carriers_are_here(carriers),
+             "vivero_carriers_close() of %s on one of its own threads",
+             carriers->name);
+    wait_for_all(carriers);
     vv_thread_reap();
     vv_carriers_release(carriers);
 }

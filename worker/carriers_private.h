@@ -16,8 +16,7 @@ struct vv_carrier {
     struct vivero_entity stage;
     struct vv_worker_spec none; /* of a stage without a worker */
     /* guarded by the carriers' lock */
-    struct vv_single *single; /* whom it runs */
-    bool lost; /* that one was given up, and this thread with it */
+    bool lost;    /* the worker it runs was given up, and it with that */
     bool blocked; /* it sleeps for somebody else */
 };
 
@@ -36,9 +35,11 @@ struct vivero_carriers {
     struct vv_single *last_ready;
     struct vv_single *carried; /* all workers */
     struct vv_carrier *all;
-    uint32_t existing;   /* threads */
+    uint32_t existing;   /* threads, and places of those being started */
     uint32_t blocked;    /* of these, in a wait */
     uint32_t spares;     /* of these, standing by */
+    uint32_t leaving;    /* of these, on their way out */
+    uint32_t called;     /* were spares, and have not noticed yet */
     uint32_t number;     /* of the thread started last */
     uint32_t references; /* the opener's, and of lost threads */
     struct vv_state_request *farewell; /* close asks each worker with it; made
@@ -60,10 +61,13 @@ void vv_carriers_release(struct vivero_carriers *carriers);
 
 /* ---- carriers_threads.c ---- */
 
-/* Errors: NO_MEMORY, LIMIT. */
+/* For a place that is counted as existing; without a thread it is given back.
+ * Errors: NO_MEMORY, LIMIT. */
 int vv_carriers_start_thread(struct vivero_carriers *carriers);
+/* The same for a thread that was lost: a failure is logged. */
+void vv_carriers_fill_place(struct vivero_carriers *carriers);
 /* Somebody for the place of a thread that sleeps or is lost. True: a further
- * thread is to be started. */
+ * thread is to be started, whose place is counted. */
 bool vv_carriers_replace_locked(struct vivero_carriers *carriers);
 /* Whether the calling thread is one of these. */
 bool vv_carriers_are_here(const struct vivero_carriers *carriers);

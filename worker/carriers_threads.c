@@ -28,7 +28,8 @@ bool vv_carriers_are_here(const struct vivero_carriers *carriers)
 
 static uint32_t active_locked(const struct vivero_carriers *carriers)
 {
-    return carriers->existing - carriers->blocked - carriers->spares;
+    return carriers->existing - carriers->blocked - carriers->spares -
+           carriers->leaving;
 }
 
 /* One too many: stand by. False: nobody wanted it for a while, or ever will. */
@@ -38,9 +39,14 @@ static bool stand_by_locked(struct vivero_carriers *carriers)
     bool in_time = true;
 
     carriers->spares++;
-    while (in_time && active_locked(carriers) >= carriers->threads &&
+    while (in_time && carriers->called == 0 &&
+           active_locked(carriers) >= carriers->threads &&
            !vv_carriers_are_over_locked(carriers)) {
         in_time = vv_cond_wait_until(&carriers->spare, &carriers->lock, until);
+    }
+    if (carriers->called > 0) {
+        carriers->called--;
+        return true;
     }
     carriers->spares--;
     return active_locked(carriers) <= carriers->threads;
@@ -53,6 +59,9 @@ static bool await_work_locked(struct vv_carrier *carrier)
 
     while (!carrier->lost && !vv_carriers_are_over_locked(carriers)) {
         if (active_locked(carriers) > carriers->threads) {
+            if (carriers->ready != NULL) {
+                vv_cond_signal(&carriers->work); /* it may have been for us */
+            }
             if (!stand_by_locked(carriers)) {
                 return false;
             }
@@ -72,11 +81,11 @@ static struct vv_single *next_ready(struct vv_carrier *carrier)
     struct vv_single *single = NULL;
 
     vv_mutex_lock(&carriers->lock);
-    carrier->single = NULL;
     if (await_work_locked(carrier)) {
         single = carriers->ready;
         carriers->ready = single->next_ready;
-        carrier->single = single;
+    } else if (!carrier->lost) {
+        carriers->leaving++;
     }
     vv_mutex_unlock(&carriers->lock);
     return single;
@@ -234,18 +243,24 @@ static void leave(struct vv_carrier *carrier)
     }
     vv_mutex_lock(&carriers->lock);
     carriers->existing--;
+    carriers->leaving--;
     vv_cond_broadcast(&carriers->changed);
     vv_mutex_unlock(&carriers->lock);
 }
 
-static bool is_lost(struct vv_carrier *carrier)
+/* It leaves before its time. True: a thread is to be started in its place. */
+static bool desert(struct vv_carrier *carrier)
 {
-    bool lost;
+    struct vivero_carriers *carriers = carrier->carriers;
+    bool another = false;
 
-    vv_mutex_lock(&carrier->carriers->lock);
-    lost = carrier->lost;
-    vv_mutex_unlock(&carrier->carriers->lock);
-    return lost;
+    vv_mutex_lock(&carriers->lock);
+    if (!carrier->lost) {
+        carriers->leaving++;
+        another = vv_carriers_replace_locked(carriers);
+    }
+    vv_mutex_unlock(&carriers->lock);
+    return another;
 }
 
 /* A callback called pthread_exit(): its worker ends, another thread takes the
@@ -266,9 +281,8 @@ static void thread_left(void *ctx)
         vv_single_left(single, &exit);
         end_single(carrier, single);
     }
-    if (!is_lost(carrier) && vv_carriers_start_thread(carriers) != VIVERO_OK) {
-        vv_log(VIVERO_LOG_ERROR, "carriers", carriers->name, NULL, 0,
-               "a thread was lost and there is none in its place");
+    if (desert(carrier)) {
+        vv_carriers_fill_place(carriers);
     }
     leave(carrier);
 }
@@ -294,7 +308,26 @@ static struct vv_carrier *new_carrier(struct vivero_carriers *carriers)
     return carrier;
 }
 
-int vv_carriers_start_thread(struct vivero_carriers *carriers)
+static void enlist(struct vv_carrier *carrier, char *name, size_t size)
+{
+    struct vivero_carriers *carriers = carrier->carriers;
+
+    vv_mutex_lock(&carriers->lock);
+    (void)snprintf(name, size, "%.10s/%u", carriers->name, ++carriers->number);
+    carrier->next = carriers->all;
+    carriers->all = carrier;
+    vv_mutex_unlock(&carriers->lock);
+}
+
+static void delist(struct vv_carrier *carrier)
+{
+    vv_mutex_lock(&carrier->carriers->lock);
+    vv_carriers_unlink_locked(carrier);
+    vv_mutex_unlock(&carrier->carriers->lock);
+    free_carrier(carrier);
+}
+
+static int start_thread(struct vivero_carriers *carriers)
 {
     struct vv_carrier *carrier = new_carrier(carriers);
     struct vv_thread_options options = {.stack_size = carriers->stack_size};
@@ -304,39 +337,52 @@ int vv_carriers_start_thread(struct vivero_carriers *carriers)
     if (carrier == NULL) {
         return VIVERO_E_NO_MEMORY;
     }
-    vv_mutex_lock(&carriers->lock);
-    (void)snprintf(name, sizeof(name), "%.10s/%u", carriers->name,
-                   ++carriers->number);
-    carrier->next = carriers->all;
-    carriers->all = carrier;
-    carriers->existing++;
-    vv_mutex_unlock(&carriers->lock);
+    enlist(carrier, name, sizeof(name));
     options.name = name;
     error = vv_thread_start(&carrier->thread, &options, run_thread, carrier);
     if (error != VIVERO_OK) {
-        vv_mutex_lock(&carriers->lock);
-        vv_carriers_unlink_locked(carrier);
-        carriers->existing--;
-        vv_cond_broadcast(&carriers->changed);
-        vv_mutex_unlock(&carriers->lock);
-        free_carrier(carrier);
+        delist(carrier);
     }
     return error;
+}
+
+/* After this they may be gone. */
+static void give_place_back(struct vivero_carriers *carriers)
+{
+    vv_mutex_lock(&carriers->lock);
+    carriers->existing--;
+    vv_cond_broadcast(&carriers->changed);
+    vv_mutex_unlock(&carriers->lock);
+}
+
+int vv_carriers_start_thread(struct vivero_carriers *carriers)
+{
+    int error = start_thread(carriers);
+
+    if (error != VIVERO_OK) {
+        give_place_back(carriers);
+    }
+    return error;
+}
+
+void vv_carriers_fill_place(struct vivero_carriers *carriers)
+{
+    if (start_thread(carriers) != VIVERO_OK) {
+        vv_log(VIVERO_LOG_ERROR, "carriers", carriers->name, NULL, 0,
+               "a thread was lost and there is none in its place");
+        give_place_back(carriers);
+    }
 }
 
 /* ---- Waits ------------------------------------------------------------------------------------- */
 
 /* One that was given up meanwhile is not counted any more. */
-static void unblock(struct vv_carrier *carrier)
+static void unblock_locked(struct vv_carrier *carrier)
 {
-    struct vivero_carriers *carriers = carrier->carriers;
-
-    vv_mutex_lock(&carriers->lock);
     if (carrier->blocked) {
         carrier->blocked = false;
-        carriers->blocked--;
+        carrier->carriers->blocked--;
     }
-    vv_mutex_unlock(&carriers->lock);
 }
 
 /* Somebody for the place of a thread that is about to sleep. True: a further
@@ -347,10 +393,26 @@ bool vv_carriers_replace_locked(struct vivero_carriers *carriers)
         return false;
     }
     if (carriers->spares > 0) {
+        carriers->spares--;
+        carriers->called++;
         vv_cond_signal(&carriers->spare);
         return false;
     }
-    return carriers->existing < carriers->threads_max;
+    if (carriers->existing - carriers->leaving >= carriers->threads_max) {
+        return false;
+    }
+    carriers->existing++;
+    return true;
+}
+
+/* Whether the calling thread, which is blocked, may sleep: somebody is left. */
+static bool may_sleep_locked(struct vivero_carriers *carriers)
+{
+    if (here->blocked && active_locked(carriers) == 0) {
+        unblock_locked(here);
+        return false;
+    }
+    return true;
 }
 
 /* False: nobody would be left to run whoever could end the wait. */
@@ -358,28 +420,31 @@ static bool begin_wait(void)
 {
     struct vivero_carriers *carriers = here->carriers;
     bool another = false;
-    bool last = false;
+    bool may_sleep;
 
     vv_mutex_lock(&carriers->lock);
     if (!here->lost) {
         here->blocked = true;
         carriers->blocked++;
-        last = active_locked(carriers) + carriers->spares == 0;
         another = vv_carriers_replace_locked(carriers);
     }
+    may_sleep = may_sleep_locked(carriers);
     vv_mutex_unlock(&carriers->lock);
-    if (another && vv_carriers_start_thread(carriers) == VIVERO_OK) {
-        return true;
+    if (another && vv_carriers_start_thread(carriers) != VIVERO_OK) {
+        vv_mutex_lock(&carriers->lock);
+        may_sleep = may_sleep_locked(carriers);
+        vv_mutex_unlock(&carriers->lock);
     }
-    if (last) {
-        unblock(here);
-    }
-    return !last;
+    return may_sleep;
 }
 
 static void end_wait(void)
 {
-    unblock(here);
+    struct vivero_carriers *carriers = here->carriers;
+
+    vv_mutex_lock(&carriers->lock);
+    unblock_locked(here);
+    vv_mutex_unlock(&carriers->lock);
 }
 
 static void run_thread(void *ctx)

@@ -220,12 +220,17 @@ void vv_single_stop_by(struct vivero_ref ref, struct vv_state_request *request,
                        const struct vivero_exit *reason)
 {
     struct vv_single *single;
+    bool known;
 
     if (find(ref, &single) == VIVERO_OK) {
         request->reason = *reason;
         /* relaxed: handed over by the entity's lock. */
         atomic_store_explicit(&request->request.word, 0, memory_order_relaxed);
-        (void)ask(single, &request->request, VIVERO_FOREVER);
+        known = begin_wait(single);
+        (void)vv_request_send(&request->request, ref, VIVERO_FOREVER);
+        if (known) {
+            end_wait();
+        }
         vv_entity_release(&single->entity);
     }
     vv_thread_reap();

@@ -87,6 +87,7 @@ struct vv_single {
     bool up;    /* and succeeded: terminate and destroy will run */
     bool ended;
     bool terminates; /* this end is one that terminate hears of */
+    bool terminated; /* and has heard of */
     bool continues;
     bool suspended; /* as its entity's flag says */
     uint32_t continue_tag;
@@ -129,8 +130,8 @@ int vv_single_bind(struct vv_single *single, struct vivero_ref ref,
 int vv_single_launch(struct vv_single *single);
 /* It ends on its thread, for single->exit. */
 void vv_single_finish(struct vv_single *single);
-/* Undo a single that was bound and never ran. */
-void vv_single_cancel(struct vv_single *single);
+/* Undo a single that was bound and never ran; its owner is told the error. */
+void vv_single_cancel(struct vv_single *single, int error);
 /* Declare it dead from outside: what its handler does is nobody's business any
  * more, its thread is given up. False: it has ended by itself. */
 bool vv_single_kill(struct vivero_ref ref, const struct vivero_exit *exit);

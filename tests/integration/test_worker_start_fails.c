@@ -238,6 +238,43 @@ static void t_gs_01_an_init_that_takes_too_long_is_killed(void)
     CU_ASSERT(solo_stop(again));
 }
 
+#define CLOSE_CALLS 400
+#define CLOSE_CALL_TIMEOUT VIVERO_MICROSECONDS(300)
+
+/* Fails about when its starter loses patience, a little before or after. */
+static int init_fails_late(struct vivero_self *self, void *payload, void *ctx)
+{
+    const int64_t until = *(const int64_t *)vivero_argument(self);
+
+    (void)payload;
+    (void)ctx;
+    while (vivero_now() < until) {
+    }
+    return -77;
+}
+
+static void an_init_that_fails_when_its_time_is_over_is_answered_once(void)
+{
+    struct vivero_ref ref;
+    uint32_t odd = 0;
+
+    for (int i = 0; i < CLOSE_CALLS; i++) {
+        const int64_t until =
+            vivero_now() + CLOSE_CALL_TIMEOUT + VIVERO_MICROSECONDS(i % 200);
+        int error = vivero_worker_start(
+            VIVERO_WORKER_OPTIONS(.name = "close", .init = init_fails_late,
+                                  .argument = &until,
+                                  .argument_size = sizeof(until),
+                                  .start_timeout_ns = CLOSE_CALL_TIMEOUT,
+                                  .quiet = true),
+            &ref);
+
+        odd += error != VIVERO_E_TIMED_OUT && error != -77;
+        odd += !vivero_ref_is_nobody(vivero_whereis("close"));
+    }
+    CU_ASSERT_EQUAL(odd, 0);
+}
+
 static struct vivero_ref bystander;
 static int late_tie_result;
 
@@ -310,5 +347,6 @@ SUITE_MAIN("worker_start_fails", set_up, tear_down,
            TEST(t_gs_01_a_quiet_one_fails_without_a_log),
            TEST(quiet_is_about_init_only),
            TEST(t_gs_01_an_init_that_takes_too_long_is_killed),
+           TEST(an_init_that_fails_when_its_time_is_over_is_answered_once),
            TEST(an_init_that_was_given_up_ties_itself_to_nobody),
            TEST(one_that_is_stopped_before_it_is_up_is_down))

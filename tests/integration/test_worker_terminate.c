@@ -280,6 +280,33 @@ static void terminate_is_on_its_own_thread_with_a_whole_payload(void)
     CU_ASSERT(alive_in_terminate);
 }
 
+static void leaves(struct vivero_self *self, void *payload,
+                   const struct vivero_exit *reason, void *ctx)
+{
+    solo_terminate(self, payload, reason, ctx);
+    pthread_exit(NULL);
+}
+
+static void leaving_the_thread_in_terminate_ends_it_all_the_same(void)
+{
+    struct vivero_carriers *carriers;
+
+    CU_ASSERT_EQUAL_FATAL(
+        vivero_carriers_open(VIVERO_CARRIERS_OPTIONS(.threads = 1), &carriers),
+        VIVERO_OK);
+    for (int i = 0; i < 2; i++) {
+        struct vivero_ref ref = solo_start(
+            SOLO_OPTIONS(.ctx = &witness, .terminate = leaves,
+                         .carriers = i == 0 ? NULL : carriers));
+
+        CU_ASSERT_EQUAL(vivero_worker_stop(ref, NULL, CREW_PATIENCE),
+                        VIVERO_E_DOWN);
+        CU_ASSERT_EQUAL(vivero_last_exit()->kind, VIVERO_EXIT_THREAD_LEFT);
+        (void)ended(ref, 1);
+    }
+    vivero_carriers_close(carriers);
+}
+
 SUITE_MAIN("worker_terminate", set_up, tear_down,
            TEST(a_signal_ends_one_that_does_not_trap_without_terminate),
            TEST(kill_calls_no_terminate_trapping_or_not),
@@ -294,4 +321,5 @@ SUITE_MAIN("worker_terminate", set_up, tear_down,
            TEST(t_pr_01_normal_to_another_is_ignored),
            TEST(destroy_runs_for_every_payload),
            TEST(the_order_is_terminate_then_destroy),
-           TEST(terminate_is_on_its_own_thread_with_a_whole_payload))
+           TEST(terminate_is_on_its_own_thread_with_a_whole_payload),
+           TEST(leaving_the_thread_in_terminate_ends_it_all_the_same))
