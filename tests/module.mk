@@ -67,7 +67,9 @@ test_programs = \
 	tests/integration/test_pool_deadlock \
 	tests/integration/test_pool_each \
 	tests/integration/test_pool_failure \
+	tests/integration/test_pool_contain \
 	tests/integration/test_pool_fault \
+	tests/integration/test_pool_fault_matrix \
 	tests/integration/test_pool_halt \
 	tests/integration/test_pool_hang \
 	tests/integration/test_pool_idle \
