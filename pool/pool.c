@@ -153,11 +153,6 @@ bool vv_pool_advance(struct vv_pool *pool, enum vv_pool_phase phase)
     return false;
 }
 
-int vv_pool_may_act(const struct vv_pool_visit *visit)
-{
-    return vv_forked() ? VIVERO_E_FORKED : vv_worker_may_act(visit->here);
-}
-
 int vv_pool_refusal(struct vv_pool *pool, struct vv_here *here)
 {
     switch (vv_pool_phase(pool)) {
@@ -545,10 +540,7 @@ static int open_with(const struct vivero_pool_options *options,
 
     VV_CHECK(handle != NULL, "vivero_pool_open(): the place for the pool is "
                              "NULL");
-    if (vv_forked()) {
-        return VIVERO_E_FORKED;
-    }
-    error = vv_worker_may_act(vv_here());
+    error = vv_here_may_act();
     if (error == VIVERO_OK) {
         error = new_pool(&pool);
     }

@@ -93,6 +93,7 @@ test_programs = \
 	tests/integration/test_supervisor_tree \
 	tests/integration/test_supervisor_workers \
 	tests/integration/test_worker_hang \
+	tests/integration/test_zombie \
 	tests/abi/test_abi \
 	tests/stress/stress_pool
 

@@ -386,7 +386,7 @@ static void stop_thread(struct vivero_entity *worker)
 
     vv_watch_set_awake(worker, false);
     vv_fault_stack_leave(&worker->fault_stack);
-    vv_here()->worker = NULL;
+    vv_worker_set_here(vv_here(), NULL);
     vv_here()->waiter = NULL;
     if (spec->on_thread_stop != NULL) {
         spec->on_thread_stop(worker->seat->index + 1, spec->thread_ctx);
@@ -447,7 +447,7 @@ bool vv_worker_carry(struct vivero_entity *worker)
     bool as_a_worker;
 
     vv_worker_prove(worker);
-    vv_here()->worker = worker;
+    vv_worker_set_here(vv_here(), worker);
     vv_here()->waiter = worker->waiter;
     meet_the_watch(worker);
     vv_wait_set_absent(worker->waiter, false);

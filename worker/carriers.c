@@ -209,7 +209,7 @@ static void lend_stage(struct carrier *carrier, struct vv_single *single)
     vv_entity_unlock(&single->entity);
     vv_entity_set_here(&single->entity);
     vv_single_wake(single);
-    vv_here()->worker = stage;
+    vv_worker_set_here(vv_here(), stage);
     vv_here()->waiter = stage->waiter;
 }
 
@@ -224,7 +224,7 @@ static void forget_single(struct carrier *carrier)
 {
     carrier->stage.single = NULL;
     carrier->stage.spec = &carrier->none;
-    vv_here()->worker = NULL;
+    vv_worker_set_here(vv_here(), NULL);
     vv_here()->waiter = NULL;
     vv_entity_set_here(NULL);
 }
@@ -736,11 +736,12 @@ static int open_carriers(const struct vivero_carriers_options *options,
 int vivero_carriers_open(const struct vivero_carriers_options *options,
                          struct vivero_carriers **carriers)
 {
+    int refused = vv_here_may_act();
     int error;
 
     VV_CHECK(carriers != NULL, "vivero_carriers_open(): no place for them");
-    if (vv_forked()) {
-        return VIVERO_E_FORKED;
+    if (refused != VIVERO_OK) {
+        return refused;
     }
     error = retain_parts();
     return error == VIVERO_OK ? open_carriers(options, carriers) : error;
