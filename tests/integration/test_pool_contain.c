@@ -4,6 +4,7 @@
 #include <vivero/vivero.h>
 
 #include "tests/lib/crew.h"
+#include "tests/lib/eventually.h"
 #include "tests/lib/suite.h"
 
 #include <pthread.h>
@@ -320,20 +321,22 @@ static void under_a_sanitizer_it_wants_to_be_forced(void)
     CU_ASSERT(CREW_SANITIZED ? end != 0 : end == 0);
 }
 
-static uint32_t threads_named_fault(void)
+static bool has_its_thread(void *ctx)
 {
-    return crew_threads_named("vivero/fault");
+    return (crew_threads_named("vivero/fault") == 1) == *(const bool *)ctx;
 }
 
 static int open_and_close(void)
 {
-    struct vivero_pool *pool;
+    bool yes = true;
+    bool no = false;
 
     for (int i = 0; i < 3; i++) {
-        pool = open_pool(CONTAINING(.name = "plain"));
-        if (threads_named_fault() != 1 ||
+        struct vivero_pool *pool = open_pool(CONTAINING(.name = "plain"));
+
+        if (!eventually(has_its_thread, &yes, CREW_PATIENCE) ||
             vivero_pool_close(pool) != VIVERO_OK ||
-            threads_named_fault() != 0) {
+            !eventually(has_its_thread, &no, CREW_PATIENCE)) {
             return 2;
         }
     }
