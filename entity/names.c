@@ -9,6 +9,7 @@
 #include "base/check.h"
 #include "base/hash.h"
 #include "entity/entity_private.h"
+#include "mailbox/here.h"
 #include "os/thread.h"
 
 #include <stdio.h>
@@ -135,17 +136,20 @@ void vv_name_copy(const struct vv_entity *entity, char *text, size_t size)
 
 int vivero_register(struct vivero_ref ref, const char *name)
 {
+    int refused = vv_here_may_act();
+
     VV_CHECK(name != NULL, "vivero_register(): the name is NULL");
-    return vv_forked() ? VIVERO_E_FORKED : vv_name_give(ref, name, NULL);
+    return refused != VIVERO_OK ? refused : vv_name_give(ref, name, NULL);
 }
 
 int vivero_unregister(const char *text)
 {
+    int refused = vv_here_may_act();
     struct vv_name *name;
 
     VV_CHECK(text != NULL, "vivero_unregister(): the name is NULL");
-    if (vv_forked()) {
-        return VIVERO_E_FORKED;
+    if (refused != VIVERO_OK) {
+        return refused;
     }
     vv_mutex_lock(&lock);
     name = find_locked(text);

@@ -5,6 +5,7 @@
 
 #include "base/check.h"
 #include "entity/entity_private.h"
+#include "mailbox/here.h"
 #include "os/thread.h"
 
 static struct vv_entity *caller(const char *what)
@@ -57,13 +58,14 @@ static int tell(struct vv_entity *to, uint32_t tag, const void *data,
 int vivero_tell(struct vivero_ref to, uint32_t tag, const void *data,
                 size_t size)
 {
+    int refused = vv_here_may_act();
     struct vv_entity *entity;
     int error;
 
     VV_CHECK(data != NULL || size == 0, "vivero_tell(): %zu bytes at NULL",
              size);
-    if (vv_forked()) {
-        return VIVERO_E_FORKED;
+    if (refused != VIVERO_OK) {
+        return refused;
     }
     entity = vv_entity_retain(to);
     if (entity == NULL) {
@@ -90,12 +92,13 @@ static int send_signal(struct vivero_ref to, const struct vivero_exit *reason)
 
 int vivero_signal(struct vivero_ref to, const struct vivero_exit *reason)
 {
+    int refused = vv_here_may_act();
     struct vv_entity *entity;
     int error;
 
     VV_CHECK(reason != NULL, "vivero_signal(): the reason is NULL");
-    if (vv_forked()) {
-        return VIVERO_E_FORKED;
+    if (refused != VIVERO_OK) {
+        return refused;
     }
     if (reason->kind == VIVERO_EXIT_NONE) {
         return VIVERO_E_INVALID;
@@ -142,8 +145,11 @@ bool vv_entity_traps(struct vv_entity *self)
 int vivero_link(struct vivero_ref other)
 {
     struct vv_entity *self = caller("vivero_link");
-    int error = vv_forked() ? VIVERO_E_FORKED : vv_entity_link(self, other);
+    int error = vv_here_may_act();
 
+    if (error == VIVERO_OK) {
+        error = vv_entity_link(self, other);
+    }
     return error == VIVERO_E_GONE && vv_entity_traps(self) ? VIVERO_OK : error;
 }
 
@@ -157,11 +163,12 @@ static bool is_exit_from(const struct vv_envelope *envelope, const void *other)
 
 int vivero_unlink(struct vivero_ref other, bool flush)
 {
+    int refused = vv_here_may_act();
     struct vv_entity *self = caller("vivero_unlink");
     struct vv_envelope *told = NULL;
 
-    if (vv_forked()) {
-        return VIVERO_E_FORKED;
+    if (refused != VIVERO_OK) {
+        return refused;
     }
     vv_entity_unlink(self, other);
     if (flush) {
@@ -178,10 +185,11 @@ int vivero_unlink(struct vivero_ref other, bool flush)
 int vivero_monitor(struct vivero_ref target, struct vivero_monitor *monitor)
 {
     struct vv_entity *self = caller("vivero_monitor");
+    int refused = vv_here_may_act();
 
     VV_CHECK(monitor != NULL, "vivero_monitor(): its place is NULL");
-    return vv_forked() ? VIVERO_E_FORKED
-                       : vv_entity_monitor(self, target, monitor);
+    return refused != VIVERO_OK ? refused
+                                : vv_entity_monitor(self, target, monitor);
 }
 
 static bool is_down_of(const struct vv_envelope *envelope, const void *monitor)
@@ -197,9 +205,11 @@ int vivero_demonitor(struct vivero_monitor monitor, bool flush)
 {
     struct vv_entity *self = caller("vivero_demonitor");
     struct vv_envelope *told = NULL;
-    int error = vv_forked() ? VIVERO_E_FORKED
-                            : vv_entity_demonitor(self, monitor);
+    int error = vv_here_may_act();
 
+    if (error == VIVERO_OK) {
+        error = vv_entity_demonitor(self, monitor);
+    }
     if (error == VIVERO_E_GONE && flush) {
         told = vv_entity_take_if(self, is_down_of, &monitor);
     }

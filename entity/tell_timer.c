@@ -19,6 +19,7 @@
 
 #include "base/check.h"
 #include "entity/entity_private.h"
+#include "mailbox/here.h"
 #include "os/clock.h"
 #include "os/thread.h"
 #include "timer/timer.h"
@@ -356,13 +357,14 @@ static int send_on(const struct wish *wish, struct vivero_timer *timer)
 /* Somebody must keep the process's envelopes while it is packed. */
 static int send(const struct wish *wish, struct vivero_timer *timer)
 {
+    int refused = vv_here_may_act();
     struct vv_entity *keeper;
     int error;
 
     VV_CHECK(wish->data != NULL || wish->size == 0,
              "vivero_tell_after(): %zu bytes at NULL", wish->size);
-    if (vv_forked()) {
-        return VIVERO_E_FORKED;
+    if (refused != VIVERO_OK) {
+        return refused;
     }
     keeper = vv_entity_retain(wish->name == NULL ? wish->to : vivero_current());
     if (keeper == NULL && wish->name != NULL) {
@@ -437,11 +439,12 @@ static struct vv_envelope *take_back(struct vivero_timer timer,
 
 int vivero_timer_cancel(struct vivero_timer timer, int64_t *left_ns)
 {
+    int refused = vv_here_may_act();
     struct vv_envelope *envelope;
     int64_t left = 0;
 
-    if (vv_forked()) {
-        return VIVERO_E_FORKED;
+    if (refused != VIVERO_OK) {
+        return refused;
     }
     /* Else the last entity's end may free the envelope that was taken back. */
     if (!vv_runtime_share()) {
@@ -463,11 +466,12 @@ int vivero_timer_cancel(struct vivero_timer timer, int64_t *left_ns)
 
 int vivero_timer_read(struct vivero_timer timer, int64_t *left_ns)
 {
+    int refused = vv_here_may_act();
     const struct errand *errand;
 
     VV_CHECK(left_ns != NULL, "vivero_timer_read(): no place for the result");
-    if (vv_forked()) {
-        return VIVERO_E_FORKED;
+    if (refused != VIVERO_OK) {
+        return refused;
     }
     vv_mutex_lock(&lock);
     errand = find_locked(timer);

@@ -111,14 +111,15 @@ void vv_completions_remove_locked(struct vv_reply *reply)
 
 int vivero_completions_open(struct vivero_completions **queue)
 {
+    int refused = vv_here_may_act();
     struct vivero_completions *fresh;
     int error;
 
     VV_CHECK(queue != NULL,
              "vivero_completions_open(): the place for the queue "
              "is NULL");
-    if (vv_forked()) {
-        return VIVERO_E_FORKED;
+    if (refused != VIVERO_OK) {
+        return refused;
     }
     error = vv_reply_retain();
     if (error != VIVERO_OK) {
@@ -208,6 +209,7 @@ int vivero_completions_next(struct vivero_completions *queue,
                             struct vivero_completion *completion,
                             int64_t timeout_ns)
 {
+    int refused = vv_here_may_act();
     int64_t deadline_ns =
         timeout_ns > 0 ? vv_deadline_after(vivero_now(), timeout_ns) : 0;
     int error = VIVERO_E_AGAIN;
@@ -215,8 +217,8 @@ int vivero_completions_next(struct vivero_completions *queue,
     VV_CHECK(queue != NULL && completion != NULL,
              "vivero_completions_next(): the queue or the place for the "
              "completion is NULL");
-    if (vv_forked()) {
-        return VIVERO_E_FORKED;
+    if (refused != VIVERO_OK) {
+        return refused;
     }
     vv_mutex_lock(&vv_future_lock);
     if (wait_for_one_locked(queue, deadline_ns)) {

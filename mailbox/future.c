@@ -455,11 +455,12 @@ static int wait_and_take(struct vv_reply *reply, struct vivero_future future,
 int vivero_future_wait(struct vivero_future future, void *out, size_t out_size,
                        int64_t timeout_ns)
 {
+    int refused = vv_here_may_act();
     struct vv_reply *reply;
     int result = VIVERO_E_GONE;
 
-    if (vv_forked()) {
-        return VIVERO_E_FORKED;
+    if (refused != VIVERO_OK) {
+        return refused;
     }
     reply = vv_future_enter(future);
     if (reply != NULL) {
@@ -472,11 +473,12 @@ int vivero_future_wait(struct vivero_future future, void *out, size_t out_size,
 int vivero_future_wait_all(const struct vivero_future *futures, size_t count,
                            int64_t timeout_ns)
 {
+    int refused = vv_here_may_act();
     int64_t deadline_ns = deadline_of(timeout_ns);
     int error = VIVERO_OK;
 
-    if (vv_forked()) {
-        return VIVERO_E_FORKED;
+    if (refused != VIVERO_OK) {
+        return refused;
     }
     for (size_t i = 0; i < count && error == VIVERO_OK; i++) {
         struct vv_reply *reply = vv_future_enter(futures[i]);

@@ -123,7 +123,8 @@ static int watch_all(const struct vivero_future *futures, size_t count,
 
         result = find_answered(futures, count, &n);
         if (result == VIVERO_E_AGAIN && in_time) {
-            in_time = vv_here_park(&words[n], seen, deadline_ns) == VV_WAKE_CALLED;
+            in_time =
+                vv_here_park(&words[n], seen, deadline_ns) == VV_WAKE_CALLED;
         } else {
             break;
         }
@@ -134,10 +135,11 @@ static int watch_all(const struct vivero_future *futures, size_t count,
 int vivero_future_wait_any(const struct vivero_future *futures, size_t count,
                            int64_t timeout_ns)
 {
+    int refused = vv_here_may_act();
     int result;
 
-    if (vv_forked()) {
-        return VIVERO_E_FORKED;
+    if (refused != VIVERO_OK) {
+        return refused;
     }
     if (count == 0 || count > INT_MAX) {
         return VIVERO_E_INVALID;

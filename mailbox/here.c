@@ -12,6 +12,8 @@
  * Rejected. A reference count per object: two contended writes per message. */
 #include "mailbox/here.h"
 
+#include <vivero/error.h>
+
 #include "mailbox/envelope.h"
 #include "mailbox/reply.h"
 #include "os/mutex.h"
@@ -107,6 +109,14 @@ void vv_here_enlist(struct vv_here *here)
     if (here->spin_permille == 0) {
         here->spin_permille = 1000;
     }
+}
+
+int vv_here_may_act(void)
+{
+    if (vv_forked()) {
+        return VIVERO_E_FORKED;
+    }
+    return vv_here_is_fenced(&vv_this_thread) ? VIVERO_E_FENCED : VIVERO_OK;
 }
 
 bool vv_here_somebody_inside(const void *object)

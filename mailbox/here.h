@@ -22,8 +22,9 @@ struct vv_here {
                                       of calling; NULL: none */
     /* owner thread only */
     struct vivero_entity *worker; /* the worker this thread runs; NULL: none */
-    struct vv_waiter *waiter;     /* that worker's; or of another kind */
-    struct vv_reply *replies;     /* cache of free reply slots */
+    bool (*is_fenced)(const struct vivero_entity *worker); /* of that worker */
+    struct vv_waiter *waiter; /* that worker's; or of another kind */
+    struct vv_reply *replies; /* cache of free reply slots */
     uint32_t reply_count;
     uint32_t epoch;                /* of the depot the cache came from */
     struct vv_envelope *envelopes; /* cache of free envelopes */
@@ -33,10 +34,11 @@ struct vv_here {
     struct vivero_ref within; /* the child whose pool this thread works for;
                                  nobody: none */
     void (*on_end)(void);     /* when the thread ends; NULL: nothing */
-    bool (*begin_wait)(void); /* before it sleeps for somebody else: false: it */
-    void (*end_wait)(void);   /* may not. NULL: it is nobody's loss */
-    uint32_t sticky;          /* where it put its last message */
-    uint32_t spin_permille;   /* how much of the allowed spinning paid off
+    bool (*begin_wait)(
+        void);              /* before it sleeps for somebody else: false: it */
+    void (*end_wait)(void); /* may not. NULL: it is nobody's loss */
+    uint32_t sticky;        /* where it put its last message */
+    uint32_t spin_permille; /* how much of the allowed spinning paid off
                                       lately */
     uint32_t spin_skips;
     struct vivero_exit last_exit;
@@ -68,6 +70,17 @@ static inline struct vv_here *vv_here(void)
     }
     return here;
 }
+
+/* Whether this thread runs a worker that was replaced, and may not act any
+ * more. */
+static inline bool vv_here_is_fenced(const struct vv_here *here)
+{
+    return here->worker != NULL && here->is_fenced(here->worker);
+}
+
+/* What every function refuses that changes something: FORKED in a forked child,
+ * FENCED on the thread of a worker that was replaced. */
+int vv_here_may_act(void);
 
 /* Mark that this thread uses object, until vv_here_leave(previous). */
 static inline const void *vv_here_enter(struct vv_here *here,

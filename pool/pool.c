@@ -104,11 +104,6 @@ bool vv_pool_advance(struct vv_pool *pool, enum vv_pool_phase phase)
     return false;
 }
 
-int vv_pool_may_act(const struct vv_pool_visit *visit)
-{
-    return vv_forked() ? VIVERO_E_FORKED : vv_worker_may_act(visit->here);
-}
-
 int vv_pool_refusal(struct vv_pool *pool, struct vv_here *here)
 {
     switch (vv_pool_phase(pool)) {
@@ -490,7 +485,7 @@ int vv_pool_new(const struct vivero_pool_options *options,
                 const size_t *payload_size, struct vv_pool **fresh)
 {
     struct vv_pool *pool;
-    int error = vv_forked() ? VIVERO_E_FORKED : vv_worker_may_act(vv_here());
+    int error = vv_here_may_act();
 
     if (error == VIVERO_OK) {
         error = new_pool(&pool);

@@ -244,7 +244,7 @@ static int queue_call(struct vv_sending *sending, void *out)
     error = put_and_wait(sending, out);
     if (worker != NULL) {
         vv_wait_end(vv_worker_waiter(worker));
-        if (vv_worker_may_act(sending->visit.here) != VIVERO_OK) {
+        if (vv_here_is_fenced(sending->visit.here)) {
             error = VIVERO_E_FENCED; /* replaced while it waited */
         }
     }

@@ -16,7 +16,7 @@ int vivero_pool_cancel(struct vivero_pool *handle,
                        struct vivero_message message)
 {
     struct vv_pool_visit visit = vv_pool_enter(handle, "vivero_pool_cancel");
-    int error = vv_pool_may_act(&visit);
+    int error = vv_here_may_act();
 
     if (error == VIVERO_OK) {
         error = vv_reply_cancel(message) ? VIVERO_OK : VIVERO_E_GONE;
@@ -34,7 +34,7 @@ int vivero_pool_cancel_owner(struct vivero_pool *handle, const void *owner)
         vv_pool_enter(handle, "vivero_pool_cancel_owner");
     struct vv_crew *crew = &visit.pool->crew;
     uint32_t used = vv_crew_used(crew);
-    int error = vv_pool_may_act(&visit);
+    int error = vv_here_may_act();
     uint32_t count = 0;
 
     if (error != VIVERO_OK) {
@@ -53,7 +53,7 @@ int vivero_pool_cancel_all(struct vivero_pool *handle)
 {
     struct vv_pool_visit visit =
         vv_pool_enter(handle, "vivero_pool_cancel_all");
-    int result = vv_pool_may_act(&visit);
+    int result = vv_here_may_act();
 
     if (result == VIVERO_OK) {
         result = (int)vv_pool_flush(visit.pool, VIVERO_E_CANCELLED, NULL,
@@ -90,7 +90,7 @@ int vivero_pool_wait_idle(struct vivero_pool *handle, int64_t timeout_ns)
     int error;
 
     vv_pool_refuse_own_threads(&visit, "vivero_pool_wait_idle");
-    error = vv_pool_may_act(&visit);
+    error = vv_here_may_act();
     if (error == VIVERO_OK) {
         error = wait_idle(&visit, timeout_ns);
     }
@@ -173,7 +173,7 @@ int vivero_pool_drain(struct vivero_pool *handle, int64_t timeout_ns,
     int error;
 
     vv_pool_refuse_own_threads(&visit, "vivero_pool_drain");
-    error = vv_pool_may_act(&visit);
+    error = vv_here_may_act();
     if (error == VIVERO_OK) {
         error = drain(&visit, timeout_ns, &mine);
     }

@@ -5,7 +5,11 @@
  * again, until none is left. The caller waits for all parts; one part alone
  * would do it all, so a worker that is busy elsewhere holds up nothing but the
  * end. Guided chunks: a sixteenth of what is left, so that the claims are few
- * and the parts end together. */
+ * and the parts end together.
+ *
+ * The loop stands in the box of arguments, which all parts share: so it is there
+ * for as long as any of them may run, also one that hangs and was replaced, and
+ * the last one frees it. */
 #include <vivero/error.h>
 
 #include "base/check.h"
@@ -22,7 +26,8 @@ struct loop {
     size_t chunk;
     vivero_each_fn *fn;
     void *ctx;
-    VV_CACHELINE_ALIGNED _Atomic size_t next;
+    unsigned char apart[VV_CACHELINE]; /* from what all of them write */
+    _Atomic size_t next;
 };
 
 static size_t chunk_at(const struct loop *loop, size_t at)
@@ -53,12 +58,11 @@ static size_t claim_indices(struct loop *loop, size_t *from)
 
 static int run_loop(struct vivero_self *self, const void *in, void *out)
 {
-    struct loop *loop;
+    struct loop *loop = (struct loop *)(uintptr_t)in;
     size_t from;
     size_t end;
 
     (void)out;
-    memcpy(&loop, in, sizeof(loop));
     while ((end = claim_indices(loop, &from)) > from) {
         for (size_t i = from; i < end; i++) {
             loop->fn(self, i, loop->ctx);
@@ -68,14 +72,15 @@ static int run_loop(struct vivero_self *self, const void *in, void *out)
 }
 
 static const struct vivero_operation loop_operation = {
-    .name = "each", .run = run_loop, .in_size = sizeof(struct loop *)};
+    .name = "each", .run = run_loop, .in_size = sizeof(struct loop)};
 
 /* Put one worker's part; the caller waits for it later. */
-static int put_part(struct vv_sending *sending)
+static int put_part(struct vv_sending *sending, struct vv_box *box)
 {
     int error = vv_send_attach_reply(sending, 0, true, VIVERO_FOREVER);
 
     if (error == VIVERO_OK) {
+        sending->message.box = vv_box_share(box);
         sending->policy = VIVERO_FULL_WAIT;
         error = vv_send_put(sending);
         if (error != VIVERO_OK) {
@@ -85,16 +90,9 @@ static int put_part(struct vv_sending *sending)
     return error;
 }
 
-static bool has_hung(const struct vivero_exit *exit)
-{
-    return exit->kind == VIVERO_EXIT_HUNG_CPU ||
-           exit->kind == VIVERO_EXIT_HUNG_BLOCKED;
-}
-
-/* Wait for the parts; the first error among them. A part that is answered
- * CLOSING, or that it hung, may still be running, abandoned: then the loop is left to it. */
+/* Wait for the parts; the first error among them. */
 static int wait_for_parts(struct vv_pool *pool, struct vv_reply *const *parts,
-                          uint32_t count, bool *abandoned)
+                          uint32_t count)
 {
     int first = VIVERO_OK;
 
@@ -102,79 +100,70 @@ static int wait_for_parts(struct vv_pool *pool, struct vv_reply *const *parts,
         bool expired;
         int error = vv_reply_wait(parts[i], &pool->crew.spin, NULL, &expired);
 
-        *abandoned = *abandoned || error == VIVERO_E_CLOSING ||
-                     (error == VIVERO_E_DOWN && has_hung(vivero_last_exit()));
         first = first == VIVERO_OK ? error : first;
     }
     return first;
 }
 
-static int run_parts(struct vv_sending *sending, struct loop **loop,
+static int run_parts(struct vv_sending *sending, struct vv_box *box,
                      uint32_t count)
 {
     struct vv_pool *pool = sending->visit.pool;
     struct vv_reply **parts = vv_allocate(
         &pool->account, count * sizeof(*parts), _Alignof(max_align_t));
     uint32_t made = 0;
-    bool abandoned = false;
     int error = parts != NULL ? VIVERO_OK : VIVERO_E_NO_MEMORY;
     int result;
 
     sending->deadline_ns = VIVERO_FOREVER;
     while (made < count && error == VIVERO_OK) {
-        error = put_part(sending);
+        error = put_part(sending, box);
         if (error == VIVERO_OK) {
             parts[made++] = sending->message.reply;
         }
     }
-    result = wait_for_parts(pool, parts, made, &abandoned);
+    result = wait_for_parts(pool, parts, made);
     vv_release(&pool->account, parts, count * sizeof(*parts),
                _Alignof(max_align_t));
-    if (abandoned) {
-        *loop = NULL;
-    }
     /* One part is enough to do it all. */
     return made > 0 ? result : error;
 }
 
-static int each(struct vv_sending *sending, struct loop *like)
+static int each(struct vv_sending *sending, const struct loop *loop)
 {
     struct vv_pool *pool = sending->visit.pool;
     const struct vivero_entity *worker = sending->visit.here->worker;
     uint32_t workers = vv_crew_size(&pool->crew);
-    struct loop *loop;
+    struct vv_box *box;
     int error;
 
     if (worker != NULL && vv_worker_spec_of(worker)->owner == pool) {
         return VIVERO_E_DEADLOCK;
     }
-    loop = vv_allocate(&pool->account, sizeof(*loop), VV_CACHELINE);
-    if (loop == NULL) {
+    box = vv_box_new(sizeof(*loop), &pool->account);
+    if (box == NULL) {
         return VIVERO_E_NO_MEMORY;
     }
-    loop->count = like->count;
-    loop->chunk = like->chunk;
-    loop->fn = like->fn;
-    loop->ctx = like->ctx;
-    sending->in = &loop;
-    error = run_parts(sending, &loop,
-                      like->count < workers ? (uint32_t)like->count : workers);
-    vv_release(&pool->account, loop, sizeof(*loop), VV_CACHELINE);
+    memcpy(box->bytes, loop, sizeof(*loop));
+    error = run_parts(sending, box,
+                      loop->count < workers ? (uint32_t)loop->count : workers);
+    vv_box_free(box);
     return error;
 }
 
 int vivero_pool_each(struct vivero_pool *pool, size_t count_, size_t chunk,
                      vivero_each_fn *fn, void *ctx)
 {
-    struct loop like = {.count = count_, .chunk = chunk, .fn = fn, .ctx = ctx};
+    const struct loop loop = {
+        .count = count_, .chunk = chunk, .fn = fn, .ctx = ctx};
     struct vv_sending sending;
-    int error = vv_send_prepare(&sending, pool, &loop_operation, &like, NULL,
+    int error = vv_send_prepare(&sending, pool, &loop_operation, &loop, NULL,
                                 "vivero_pool_each");
 
     VV_CHECK(fn != NULL, "vivero_pool_each() on pool %s: fn is NULL",
              sending.visit.pool->name);
     if (error == VIVERO_OK && count_ > 0) {
-        error = each(&sending, &like);
+        error = each(&sending, &loop);
     }
     vv_pool_leave(&sending.visit);
     return error;

@@ -240,8 +240,6 @@ void vv_pool_each_open(void (*fn)(struct vv_pool *pool, void *ctx), void *ctx);
 
 void vv_pool_fill_dead(struct vv_pool *pool);
 
-/* FORKED in a forked child, FENCED in a handler that was replaced. */
-int vv_pool_may_act(const struct vv_pool_visit *visit);
 /* A snapshot of one worker; zero when there is none. */
 void vv_pool_snapshot_worker(struct vv_pool *pool, uint32_t index,
                              struct vivero_worker_snapshot *snapshot);

@@ -280,7 +280,7 @@ static int resize(const struct vv_pool_visit *visit, uint32_t workers)
     if (workers == 0 || workers > pool->options.workers_max) {
         return VIVERO_E_INVALID;
     }
-    error = vv_pool_may_act(visit);
+    error = vv_here_may_act();
     if (error != VIVERO_OK) {
         return error;
     }
@@ -350,7 +350,7 @@ static int run_here(const struct vv_pool_visit *visit)
     struct vv_pool *pool = visit->pool;
     struct vv_pool_child *place;
     struct vivero_entity *worker;
-    int error = vv_pool_may_act(visit);
+    int error = vv_here_may_act();
 
     if (!pool->options.own_threads) {
         return VIVERO_E_UNSUPPORTED;

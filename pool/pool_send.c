@@ -313,8 +313,7 @@ int vv_send_prepare(struct vv_sending *sending, struct vivero_pool *handle,
     if (vv_forked()) {
         return VIVERO_E_FORKED;
     }
-    if (sending->visit.here->worker != NULL &&
-        vv_worker_may_act(sending->visit.here) != VIVERO_OK) {
+    if (vv_here_is_fenced(sending->visit.here)) {
         return VIVERO_E_FENCED;
     }
     if (!vv_here_is_listed(sending->visit.here)) {

@@ -171,7 +171,7 @@ int vivero_pool_snapshot(struct vivero_pool *handle,
                          const struct vivero_pool_snapshot **snapshot)
 {
     struct vv_pool_visit visit = vv_pool_enter(handle, "vivero_pool_snapshot");
-    int error = vv_pool_may_act(&visit);
+    int error = vv_here_may_act();
     struct picture *picture;
 
     if (error != VIVERO_OK) {

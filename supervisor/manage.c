@@ -5,6 +5,7 @@
 #include <vivero/time.h>
 
 #include "base/check.h"
+#include "mailbox/here.h"
 #include "os/clock.h"
 #include "os/thread.h"
 #include "supervisor/supervisor_private.h"
@@ -22,10 +23,11 @@ static void fini_call(struct vv_request *request)
 
 static int new_call(enum vv_call_kind kind, size_t room, struct vv_call **fresh)
 {
+    int refused = vv_here_may_act();
     struct vv_call *call;
 
-    if (vv_forked()) {
-        return VIVERO_E_FORKED;
+    if (refused != VIVERO_OK) {
+        return refused;
     }
     if (room > SIZE_MAX / 2 / sizeof(struct vivero_child_info)) {
         return VIVERO_E_NO_MEMORY;

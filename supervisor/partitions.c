@@ -4,6 +4,7 @@
 
 #include "base/check.h"
 #include "base/hash.h"
+#include "mailbox/here.h"
 #include "os/cpu.h"
 #include "os/thread.h"
 #include "supervisor/supervisor_private.h"
@@ -60,6 +61,7 @@ int vivero_partitions_start(const struct vivero_supervisor_options *given,
                             const struct vivero_child_spec *spec,
                             uint32_t count, struct vivero_ref *ref)
 {
+    int refused = vv_here_may_act();
     struct vivero_supervisor_options options;
     struct vv_blueprint *blueprint;
     int error;
@@ -67,8 +69,8 @@ int vivero_partitions_start(const struct vivero_supervisor_options *given,
     VV_CHECK(spec != NULL && ref != NULL,
              "vivero_partitions_start(): the spec, or the place for the "
              "reference, is NULL");
-    if (vv_forked()) {
-        return VIVERO_E_FORKED;
+    if (refused != VIVERO_OK) {
+        return refused;
     }
     count = count > 0 ? count : vv_cpu_usable();
     vivero_supervisor_options_init(&options);

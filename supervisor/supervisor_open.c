@@ -4,6 +4,7 @@
 #include <vivero/time.h>
 
 #include "base/check.h"
+#include "mailbox/here.h"
 #include "os/thread.h"
 #include "supervisor/supervisor_private.h"
 
@@ -271,6 +272,7 @@ int vv_supervisor_start(struct vv_blueprint *blueprint, struct vivero_ref *ref,
 int vivero_supervisor_start(const struct vivero_supervisor_options *options,
                             struct vivero_ref *ref, char failed[64])
 {
+    int refused = vv_here_may_act();
     struct vv_blueprint *blueprint;
     int error;
 
@@ -279,8 +281,8 @@ int vivero_supervisor_start(const struct vivero_supervisor_options *options,
     if (failed != NULL) {
         failed[0] = '\0';
     }
-    if (vv_forked()) {
-        return VIVERO_E_FORKED;
+    if (refused != VIVERO_OK) {
+        return refused;
     }
     error = vv_blueprint_new(options, &blueprint);
     if (error == VIVERO_OK) {

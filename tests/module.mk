@@ -68,7 +68,9 @@ test_programs = \
 	tests/integration/test_pool_deadlock \
 	tests/integration/test_pool_each \
 	tests/integration/test_pool_failure \
+	tests/integration/test_pool_contain \
 	tests/integration/test_pool_fault \
+	tests/integration/test_pool_fault_matrix \
 	tests/integration/test_pool_halt \
 	tests/integration/test_pool_hang \
 	tests/integration/test_pool_idle \
@@ -120,6 +122,7 @@ test_programs = \
 	tests/integration/test_worker_stop \
 	tests/integration/test_worker_terminate \
 	tests/integration/test_worker_timers \
+	tests/integration/test_zombie \
 	tests/abi/test_abi \
 	tests/stress/stress_pool \
 	tests/stress/stress_worker

@@ -386,7 +386,7 @@ static void stop_thread(struct vivero_entity *worker)
 
     vv_watch_set_awake(worker, false);
     vv_fault_stack_leave(&worker->fault_stack);
-    vv_here()->worker = NULL;
+    vv_worker_set_here(vv_here(), NULL);
     vv_here()->waiter = NULL;
     vv_here()->within = (struct vivero_ref){0, 0};
     if (spec->on_thread_stop != NULL) {
@@ -448,7 +448,7 @@ bool vv_worker_carry(struct vivero_entity *worker)
     bool as_a_worker;
 
     vv_worker_prove(worker);
-    vv_here()->worker = worker;
+    vv_worker_set_here(vv_here(), worker);
     vv_here()->waiter = worker->waiter;
     vv_here()->within = worker->spec->within;
     meet_the_watch(worker);

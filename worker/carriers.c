@@ -355,11 +355,12 @@ static int open_carriers(const struct vivero_carriers_options *options,
 int vivero_carriers_open(const struct vivero_carriers_options *options,
                          struct vivero_carriers **carriers)
 {
+    int refused = vv_here_may_act();
     int error;
 
     VV_CHECK(carriers != NULL, "vivero_carriers_open(): no place for them");
-    if (vv_forked()) {
-        return VIVERO_E_FORKED;
+    if (refused != VIVERO_OK) {
+        return refused;
     }
     error = retain_parts();
     return error == VIVERO_OK ? open_carriers(options, carriers) : error;

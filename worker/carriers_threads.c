@@ -114,7 +114,7 @@ static void lend_stage(struct vv_carrier *carrier, struct vv_single *single)
     vv_entity_unlock(&single->entity);
     vv_entity_set_here(&single->entity);
     vv_single_wake(single);
-    vv_here()->worker = stage;
+    vv_worker_set_here(vv_here(), stage);
     vv_here()->waiter = stage->waiter;
 }
 
@@ -129,7 +129,7 @@ static void forget_single(struct vv_carrier *carrier)
 {
     carrier->stage.single = NULL;
     carrier->stage.spec = &carrier->none;
-    vv_here()->worker = NULL;
+    vv_worker_set_here(vv_here(), NULL);
     vv_here()->waiter = NULL;
     vv_entity_set_here(NULL);
 }

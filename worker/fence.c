@@ -15,7 +15,8 @@
  *   I2 A zombie touches its seat no more. Its ways there: ending a message
  *      (I1), its news (fate, under its lock), waiting for an answer (a record
  *      of its own, which the seat does not name any more), the calls of
- *      <vivero/...> (refused, or begun before the fence).
+ *      <vivero/...> (refused by vv_here_may_act(), in whatever module, or begun
+ *      before the fence).
  *   I3 A zombie waits in notice_fence() until the supervisor has finished with
  *      what it lent: arguments, defers, the struct.
  *   I4 Spares and zombies are never freed while the pool is there, so a stale
@@ -234,10 +235,13 @@ void vv_worker_notice_fence(struct vivero_entity *worker)
     vv_message_fini(&worker->current);
 }
 
-int vv_worker_may_act(const struct vv_here *here)
+static bool may_not_act(const struct vivero_entity *worker)
 {
-    return here->worker != NULL && (vv_worker_is_fenced(here->worker) ||
-                                    vv_single_is_given_up(here->worker))
-               ? VIVERO_E_FENCED
-               : VIVERO_OK;
+    return vv_worker_is_fenced(worker) || vv_single_is_given_up(worker);
+}
+
+void vv_worker_set_here(struct vv_here *here, struct vivero_entity *worker)
+{
+    here->worker = worker;
+    here->is_fenced = may_not_act;
 }

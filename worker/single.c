@@ -409,7 +409,7 @@ void vv_single_finish(struct vv_single *single)
     settle_callers(single);
     part_with_payload(single);
     if (single->kind != VV_SINGLE_ATTACHED) {
-        vv_here()->worker = NULL;
+        vv_worker_set_here(vv_here(), NULL);
         vv_here()->waiter = NULL;
     }
     log_end(single, was_up);
@@ -546,7 +546,7 @@ static void run_thread(void *ctx)
 {
     struct vv_single *single = ctx;
 
-    vv_here()->worker = single->stage;
+    vv_worker_set_here(vv_here(), single->stage);
     vv_here()->waiter = &single->waiter;
     vv_entity_set_here(&single->entity);
     vv_single_meet_the_watch(single->stage);

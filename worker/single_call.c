@@ -288,14 +288,13 @@ static int prepare(struct sending *sending, struct vivero_ref ref,
 {
     struct vv_entity *entity;
 
+    int refused = vv_here_may_act();
+
     memset(sending, 0, sizeof(*sending));
     sending->operation = operation;
     sending->in = in;
-    if (vv_forked()) {
-        return VIVERO_E_FORKED;
-    }
-    if (vv_worker_may_act(vv_here()) != VIVERO_OK) {
-        return VIVERO_E_FENCED;
+    if (refused != VIVERO_OK) {
+        return refused;
     }
     if (vv_options_copy(&sending->send, sizeof(sending->send), send) !=
         VIVERO_OK) {
@@ -380,11 +379,12 @@ int vivero_worker_call_async(struct vivero_ref ref,
 
 int vivero_worker_cancel(struct vivero_ref ref, struct vivero_message message)
 {
+    int refused = vv_here_may_act();
     struct vv_entity *entity;
     bool cancelled;
 
-    if (vv_forked()) {
-        return VIVERO_E_FORKED;
+    if (refused != VIVERO_OK) {
+        return refused;
     }
     entity = vv_entity_retain(ref);
     if (entity == NULL) {

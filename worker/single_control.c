@@ -115,10 +115,11 @@ static int ask(struct vv_single *single, struct vv_request *request,
 /* The single behind a reference, retained. */
 static int find(struct vivero_ref ref, struct vv_single **single)
 {
+    int refused = vv_here_may_act();
     struct vv_entity *entity;
 
-    if (vv_forked()) {
-        return VIVERO_E_FORKED;
+    if (refused != VIVERO_OK) {
+        return refused;
     }
     entity = vv_entity_retain(ref);
     if (entity == NULL) {
@@ -248,8 +249,8 @@ static int stop(struct vv_single *single, const struct vivero_exit *reason,
     request->reason = *reason;
     error = ask(single, &request->request, timeout_ns);
     if (error == VIVERO_OK || error == VIVERO_E_DOWN) {
-        error = is_same(&request->request.exit, reason) ? VIVERO_OK
-                                                        : VIVERO_E_DOWN;
+        error =
+            is_same(&request->request.exit, reason) ? VIVERO_OK : VIVERO_E_DOWN;
         vv_here()->last_exit = request->request.exit;
     }
     vv_request_release(&request->request);

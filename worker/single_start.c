@@ -36,7 +36,8 @@ static bool is_time(int64_t time_ns)
 static bool are_lengths_valid(const struct vivero_worker_options *options)
 {
     return is_time(options->hang_report_ns) &&
-           (options->deadline_ns == 0 || options->deadline_ns >= DEADLINE_MIN) &&
+           (options->deadline_ns == 0 ||
+            options->deadline_ns >= DEADLINE_MIN) &&
            (options->deadline_ns > 0 ||
             options->on_hang == VIVERO_HANG_REPORT) &&
            (unsigned)options->on_hang <= VIVERO_HANG_ABORT &&
@@ -205,12 +206,11 @@ static int start(const struct vivero_worker_options *options,
     struct vivero_worker_options filled;
     struct vv_starter starter;
     struct vv_single *single;
-    int error;
+    int error = vv_here_may_act();
 
-    if (vv_forked()) {
-        return VIVERO_E_FORKED;
+    if (error == VIVERO_OK) {
+        error = vv_worker_fill_options(&filled, options);
     }
-    error = vv_worker_fill_options(&filled, options);
     if (error == VIVERO_OK) {
         error = vv_single_new(&filled, VV_SINGLE_CALLBACKS, &single);
     }

@@ -58,12 +58,13 @@ struct spawning {
 
 static int spawn(const struct spawning *spawning, struct vivero_ref *ref)
 {
+    int refused = vv_here_may_act();
     struct vivero_worker_options filled;
     struct vv_single *single;
     int error;
 
-    if (vv_forked()) {
-        return VIVERO_E_FORKED;
+    if (refused != VIVERO_OK) {
+        return refused;
     }
     error = fill_options(&filled, spawning->options, "spawned");
     if (error == VIVERO_OK) {

@@ -21,8 +21,8 @@
  *           handler does not run. */
 #include <vivero/error.h>
 #include <vivero/time.h>
-#include <vivero/worker_defer.h>
 #include <vivero/worker.h>
+#include <vivero/worker_defer.h>
 
 #include "base/check.h"
 #include "mailbox/here.h"
@@ -441,13 +441,13 @@ bool vv_worker_try_here(struct vv_crew *crew, uint32_t seat,
     /* The worker cannot leave while it is lent, so its pool stays; should the
      * handler never return, a close that gave up need not wait for us. */
     inside = vv_here_enter(here, worker);
-    here->worker = worker;
+    vv_worker_set_here(here, worker);
     here->waiter = worker->waiter;
     here->within = worker->spec->within;
     pthread_cleanup_push(caller_left, worker);
     run_with_recovery(worker);
     pthread_cleanup_pop(0);
-    here->worker = previous;
+    vv_worker_set_here(here, previous);
     here->waiter = previous != NULL ? previous->waiter : NULL;
     here->within = within;
     vv_here_leave(here, inside);
@@ -617,7 +617,7 @@ int vivero_entity_reply_later(struct vivero_entity *entity,
 int vivero_reply(struct vivero_reply_token token, const void *reply,
                  size_t size)
 {
-    int error = vv_worker_may_act(vv_here());
+    int error = vv_here_may_act();
 
     return error == VIVERO_OK ? vv_reply_pay(token, VIVERO_OK, reply, size)
                               : error;
@@ -625,7 +625,7 @@ int vivero_reply(struct vivero_reply_token token, const void *reply,
 
 int vivero_reply_error(struct vivero_reply_token token, int error)
 {
-    int refused = vv_worker_may_act(vv_here());
+    int refused = vv_here_may_act();
 
     if (refused != VIVERO_OK) {
         return refused;

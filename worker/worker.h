@@ -65,7 +65,7 @@ struct vv_worker_spec {
     bool drains;  /* a memory error ends the process in better order */
     uint32_t contain_max; /* memory errors in the process up to which those of
                              its handlers are contained; 0: none */
-    int nudge_signal; /* its threads take this one; 0: none */
+    int nudge_signal;     /* its threads take this one; 0: none */
 };
 
 enum vv_worker_command {
@@ -132,9 +132,6 @@ void vv_worker_make_spare(struct vivero_entity *old);
 /* It has ended for good, and its owner has heard of it; supervisor's thread. */
 void vv_worker_forget(struct vivero_entity *worker);
 
-/* FENCED when the calling thread runs a worker that was fenced. */
-struct vv_here;
-int vv_worker_may_act(const struct vv_here *here);
 /* Take the message that was kept for its next incarnation. False: there is
  * none. */
 bool vv_worker_take_kept(struct vivero_entity *worker,

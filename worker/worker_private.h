@@ -77,8 +77,8 @@ struct vivero_entity {
     _Atomic uint32_t *fallen_watch;    /* published by `fault` */
     _Atomic uint32_t *proves_to; /* its carrier has to pass a proof for this
                                     one first; NULL: no */
-    bool alive;                        /* the payload is initialised */
-    bool retiring;                     /* as far as it has noticed `retire` */
+    bool alive;                  /* the payload is initialised */
+    bool retiring;               /* as far as it has noticed `retire` */
     /* supervisor's thread, and open before it exists */
     struct vv_thread thread;
     bool has_thread;
@@ -128,6 +128,9 @@ uint64_t vv_worker_take_count(_Atomic uint64_t *counter);
 void vv_worker_notice_fence(struct vivero_entity *worker);
 /* Wait until the supervisor that fenced it has finished with it. */
 void vv_worker_await_settled(struct vivero_entity *worker);
+/* The calling thread runs this worker from now on; NULL: none. */
+struct vv_here;
+void vv_worker_set_here(struct vv_here *here, struct vivero_entity *worker);
 /* Whether its message was taken from it. Thread: any. */
 bool vv_worker_is_fenced(const struct vivero_entity *worker);
 

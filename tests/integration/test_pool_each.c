@@ -2,6 +2,7 @@
 #include <vivero/vivero.h>
 
 #include "tests/lib/crew.h"
+#include "tests/lib/eventually.h"
 #include "tests/lib/suite.h"
 
 #include <stdatomic.h>
@@ -126,6 +127,50 @@ static void answers_draining_after_a_drain(void)
                     VIVERO_E_DRAINING);
 }
 
+static struct accountant accountant;
+static atomic_int stuck;
+
+static void stand_once(struct vivero_self *self, size_t index, void *ctx)
+{
+    (void)self;
+    (void)index;
+    (void)ctx;
+    if (atomic_exchange(&stuck, 1) == 0) {
+        gate_pass(&gate);
+    }
+}
+
+static bool nobody_given_up(void *ctx)
+{
+    (void)ctx;
+    return vivero_abandoned_threads() == 0;
+}
+
+static void a_part_that_hangs_leaves_nothing_behind(void)
+{
+    struct vivero_pool *watched;
+
+    atomic_store(&stuck, 0);
+    CU_ASSERT_EQUAL_FATAL(vivero_pool_close(pool), VIVERO_OK);
+    CU_ASSERT_EQUAL_FATAL(accountant_install(&accountant), VIVERO_OK);
+    watched =
+        crew_open(VIVERO_POOL_OPTIONS(.workers = 2,
+                                      .deadline_ns = VIVERO_MILLISECONDS(20),
+                                      .on_hang = VIVERO_HANG_REPLACE));
+    CU_ASSERT_PTR_NOT_NULL_FATAL(watched);
+
+    CU_ASSERT_EQUAL(vivero_pool_each(watched, ITEMS, 0, stand_once, NULL),
+                    VIVERO_E_DOWN);
+    gate_open(&gate);
+    CU_ASSERT_EQUAL(vivero_pool_close(watched), VIVERO_OK);
+
+    CU_ASSERT(eventually(nobody_given_up, NULL, CREW_PATIENCE));
+    CU_ASSERT_EQUAL(accountant.blocks, 0);
+    CU_ASSERT_EQUAL(accountant.wrong, 0);
+    CU_ASSERT_EQUAL(accountant_remove(), VIVERO_OK);
+    pool = crew_open(VIVERO_POOL_OPTIONS(.workers = 1));
+}
+
 SUITE_MAIN("pool_each", set_up, tear_down,
            TEST(visits_every_index_once_with_guided_chunks),
            TEST(visits_every_index_once_with_chunks_of_any_size),
@@ -134,4 +179,5 @@ SUITE_MAIN("pool_each", set_up, tear_down,
            TEST(goes_on_while_a_worker_is_busy_elsewhere),
            TEST(tells_down_and_does_the_other_chunks_when_a_worker_fails),
            TEST(answers_deadlock_in_a_worker_of_the_pool),
-           TEST(answers_draining_after_a_drain))
+           TEST(answers_draining_after_a_drain),
+           TEST(a_part_that_hangs_leaves_nothing_behind))

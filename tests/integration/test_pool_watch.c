@@ -9,6 +9,7 @@
 
 #include <signal.h>
 #include <string.h>
+#include <sys/ptrace.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -469,10 +470,57 @@ static void t_x_07_a_thousand_pools_leave_nothing_behind(void)
     CU_ASSERT_EQUAL(crew_files(), files);
 }
 
+#define NOT_TRACED 77
+
+static int take_long(struct vivero_self *self, const void *in, void *out)
+{
+    (void)self;
+    (void)in;
+    (void)out;
+    crew_await_time(vivero_now() + 6 * DEADLINE);
+    return VIVERO_OK;
+}
+
+static const struct vivero_operation long_operation = {.name = "long",
+                                                       .run = take_long};
+
+static int call_while_traced(void)
+{
+    struct vivero_pool *traced;
+
+    if (ptrace(PTRACE_TRACEME, 0, NULL, NULL) != 0) {
+        return NOT_TRACED; /* the system may forbid it */
+    }
+    traced =
+        crew_open(VIVERO_POOL_OPTIONS(.workers = 1, .deadline_ns = DEADLINE,
+                                      .on_hang = VIVERO_HANG_REPLACE));
+    if (traced == NULL || vivero_pool_call(traced, &long_operation, NULL, NULL,
+                                           NULL) != VIVERO_OK) {
+        return 1;
+    }
+    return vivero_pool_close(traced) == VIVERO_OK ? 0 : 2;
+}
+
+static void forgives_while_somebody_debugs_it(void)
+{
+    int status = 0;
+    pid_t child = fork();
+
+    if (child == 0) {
+        _exit(call_while_traced());
+    }
+    while (waitpid(child, &status, 0) == child && WIFSTOPPED(status)) {
+        (void)ptrace(PTRACE_CONT, child, NULL, NULL);
+    }
+    CU_ASSERT(WIFEXITED(status) &&
+              (WEXITSTATUS(status) == 0 || WEXITSTATUS(status) == NOT_TRACED));
+}
+
 SUITE_MAIN("pool_watch", set_up, tear_down,
            TEST(a_handler_that_says_it_is_alive_is_left_alone),
            TEST(a_handler_sees_that_its_deadline_has_passed),
            TEST(forgives_when_the_whole_process_stood_still),
+           TEST(forgives_while_somebody_debugs_it),
            TEST(reports_a_long_handler_once), TEST(aborts_when_asked_to),
            TEST(a_nudge_interrupts_a_system_call),
            TEST(closes_while_a_handler_hangs),
