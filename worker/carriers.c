@@ -421,6 +421,9 @@ void vivero_carriers_close(struct vivero_carriers *carriers)
     VV_CHECK(!vv_carriers_are_here(carriers),
              "vivero_carriers_close() of %s on one of its own threads",
              carriers->name);
+    if (vv_forked()) {
+        return; /* their threads are not here */
+    }
     wait_for_all(carriers);
     vv_thread_reap();
     vv_carriers_release(carriers);

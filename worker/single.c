@@ -445,7 +445,6 @@ static struct vivero_reply_token running_call(struct vv_single *single)
 
 static void give_up(struct vv_single *single, const struct vivero_exit *exit)
 {
-    vv_worker_count_given_up(1);
     vv_log(VIVERO_LOG_WARNING, "worker", single->label, NULL, 0,
            "given up: its thread goes on until its callback returns");
     (void)vv_reply_fence(running_call(single), VIVERO_E_DOWN, exit);
@@ -460,7 +459,9 @@ bool vv_single_declare_dead(struct vv_single *single,
 {
     /* sync(single.given_up): what it calls from now on is refused. */
     atomic_store_explicit(&single->given_up, true, memory_order_release);
+    vv_worker_count_given_up(1); /* before it can come back */
     if (!vv_entity_end(&single->entity, exit)) {
+        vv_worker_count_given_up(-1);
         return false;
     }
     give_up(single, exit);

@@ -337,7 +337,8 @@ enum vv_step vv_single_step(struct vv_single *single)
         vv_single_given_up(single);
     } else if (!single->begun) {
         initialise(single);
-    } else if (single->continues) {
+    } else if (single->continues &&
+               !vv_entity_is_asked_to_end(&single->entity)) {
         single->continues = false;
         run_own(single, &continue_operation);
     } else {
