@@ -10,7 +10,7 @@
 # and bench_X_LDADD = $(program_libs). To add a peer: its adapter in peers/, a
 # line at the end of build-peers.
 
-bench_programs = bench/pool_vivero bench/limits bench/restart
+bench_programs = bench/pool_vivero bench/limits bench/restart bench/tree
 
 bench_driver = \
 	%D%/lib/call.c \
@@ -31,6 +31,10 @@ bench_limits_LDADD =
 # From a failure to the next message; "bench/restart" prints it.
 bench_restart_SOURCES = %D%/restart.c %D%/lib/measure.c %D%/lib/measure.h
 bench_restart_LDADD = $(program_libs)
+
+# What dynamic children cost; "bench/tree" prints it.
+bench_tree_SOURCES = %D%/tree.c %D%/lib/measure.c %D%/lib/measure.h
+bench_tree_LDADD = $(program_libs)
 
 check_PROGRAMS += $(bench_programs)
 

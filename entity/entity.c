@@ -201,6 +201,16 @@ void vv_entity_set_here(struct vv_entity *entity)
     vv_here()->entity = entity;
 }
 
+struct vivero_ref vv_entity_asker(void)
+{
+    const struct vv_here *here = vv_here();
+
+    if (vivero_ref_is_nobody(here->within) && here->entity != NULL) {
+        return here->entity->ref;
+    }
+    return here->within;
+}
+
 static struct vivero_ref parent_of(struct vivero_ref ref)
 {
     struct vivero_ref parent = {0, 0};
@@ -223,9 +233,11 @@ bool vv_entity_is_below(struct vivero_ref ref, struct vivero_ref ancestor)
 
 bool vv_entity_is_above_here(struct vivero_ref ref)
 {
-    const struct vv_entity *here = vv_entity_here();
+    const struct vv_here *here = vv_here();
 
-    return here != NULL && vv_entity_is_below(here->ref, ref);
+    return (here->entity != NULL &&
+            vv_entity_is_below(here->entity->ref, ref)) ||
+           vv_entity_is_below(here->within, ref);
 }
 
 /* ---- Beginning ----------------------------------------------------------------- */
@@ -356,9 +368,9 @@ void vv_entity_started(struct vivero_ref ref, int error,
         return;
     }
     if (entity->owner != NULL && (entity->flags & VV_ENTITY_TOLD) == 0) {
-        entity->flags |= VV_ENTITY_TOLD;
         entity->owner->started(entity->owner, error, exit);
     }
+    entity->flags |= VV_ENTITY_TOLD;
     vv_entity_unlock(entity);
 }
 

@@ -58,7 +58,7 @@ enum vv_entity_flag {
     VV_ENTITY_DEAF = 4,       /* takes no messages: only signals and requests */
     VV_ENTITY_SUSPENDED = 8,  /* messages stay in its inbox */
     VV_ENTITY_POKED = 16,     /* look, though the inbox may be empty */
-    VV_ENTITY_TOLD = 32,      /* its owner has heard whether it came up */
+    VV_ENTITY_TOLD = 32,      /* whether it came up has been said */
     VV_ENTITY_ENDING = 64,    /* its end has begun: it is gone for all others */
     VV_ENTITY_REPLACED = 128  /* its slot is its successor's */
 };
@@ -134,6 +134,9 @@ struct vv_entity *vv_entity_retain(struct vivero_ref ref);
 /* The entity the calling thread runs; NULL: none. */
 struct vv_entity *vv_entity_here(void);
 void vv_entity_set_here(struct vv_entity *entity);
+/* On whose behalf it asks: the child whose pool it works for, else the entity it
+ * runs; nobody. */
+struct vivero_ref vv_entity_asker(void);
 /* Whether ancestor is among ref's, or ref itself; of the calling entity. */
 bool vv_entity_is_below(struct vivero_ref ref, struct vivero_ref ancestor);
 bool vv_entity_is_above_here(struct vivero_ref ref);
@@ -234,7 +237,8 @@ struct vv_request {
 struct vv_request *vv_request_new(size_t size, int kind);
 /* Ask, and wait for the answer. After it the request is still the caller's, to
  * read what it brought (not when the result is TIMED_OUT) and to release.
- * Errors: GONE, DOWN, TIMED_OUT, or the answer. */
+ * Errors: GONE, DOWN, TIMED_OUT, DEADLOCK (and it is taken back if that is still
+ * possible), or the answer. */
 int vv_request_send(struct vv_request *request, struct vivero_ref to,
                     int64_t timeout_ns);
 /* The receiver's: answer and let go of it. exit: when result is DOWN. */

@@ -21,15 +21,11 @@ struct vv_request *vv_request_new(size_t size, int kind)
         vv_allocate(NULL, size, _Alignof(max_align_t));
 
     if (request != NULL) {
-        const struct vv_entity *here = vv_entity_here();
-
         request->size = size;
         request->kind = kind;
         /* relaxed: nobody else knows it. */
         atomic_store_explicit(&request->references, 1, memory_order_relaxed);
-        if (here != NULL) {
-            request->from = here->ref;
-        }
+        request->from = vv_entity_asker();
     }
     return request;
 }
@@ -90,6 +86,30 @@ static int await(_Atomic uint32_t *word, int64_t deadline_ns)
     return wake == VV_WAKE_REFUSED ? VIVERO_E_DEADLOCK : VIVERO_E_TIMED_OUT;
 }
 
+/* The asker may not wait: unless it has been taken, nobody has been asked. */
+static void take_request_back(struct vivero_ref to, struct vv_request *request)
+{
+    struct vv_entity *entity = vv_entity_lock(to);
+    struct vv_request **at;
+    bool found;
+
+    if (entity == NULL) {
+        return;
+    }
+    at = &entity->requests;
+    while (*at != NULL && *at != request) {
+        at = &(*at)->next;
+    }
+    found = *at != NULL;
+    if (found) {
+        *at = request->next;
+    }
+    vv_entity_unlock(entity);
+    if (found) {
+        vv_request_release(request);
+    }
+}
+
 bool vv_entity_is_asked_to_end(struct vv_entity *entity)
 {
     const struct vv_request *request;
@@ -124,6 +144,9 @@ int vv_request_send(struct vv_request *request, struct vivero_ref to,
     vv_entity_poke_locked(entity);
     vv_entity_unlock(entity);
     error = await(&request->word, deadline);
+    if (error == VIVERO_E_DEADLOCK) {
+        take_request_back(to, request);
+    }
     return error == VIVERO_OK ? request->result : error;
 }
 

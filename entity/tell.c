@@ -112,6 +112,13 @@ int vivero_signal(struct vivero_ref to, const struct vivero_exit *reason)
     return error;
 }
 
+int vivero_kill(struct vivero_ref to)
+{
+    static const struct vivero_exit kill = {.kind = VIVERO_EXIT_KILL};
+
+    return vivero_signal(to, &kill);
+}
+
 bool vivero_trap_exits(bool trap)
 {
     struct vv_entity *self = caller("vivero_trap_exits");

@@ -126,9 +126,10 @@ bool vv_here_somebody_inside(const void *object)
     vv_mutex_lock(&list_lock);
     for (struct vv_here *here = list; here != NULL && !found;
          here = here->next) {
-        /* sync(here.inside): after this the object may be freed. */
+        /* sync(here.inside): after this the object may be freed; seq_cst, see
+         * vv_here_protect(). */
         found =
-            atomic_load_explicit(&here->inside, memory_order_acquire) == object;
+            atomic_load_explicit(&here->inside, memory_order_seq_cst) == object;
     }
     vv_mutex_unlock(&list_lock);
     return found;

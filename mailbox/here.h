@@ -3,6 +3,7 @@
 #define MAILBOX_HERE_H
 
 #include <vivero/exit.h>
+#include <vivero/ref.h>
 
 #include <stdatomic.h>
 #include <stdbool.h>
@@ -30,6 +31,8 @@ struct vv_here {
     uint32_t envelope_count;
     uint32_t envelope_epoch;  /* of the depot they came from */
     struct vv_entity *entity; /* the entity this thread runs; NULL: none */
+    struct vivero_ref within; /* the child whose pool this thread works for;
+                                 nobody: none */
     void (*on_end)(void);     /* when the thread ends; NULL: nothing */
     bool (*begin_wait)(
         void);              /* before it sleeps for somebody else: false: it */
@@ -91,6 +94,16 @@ static inline const void *vv_here_enter(struct vv_here *here,
      * consequence of it, by the message's own publication. */
     atomic_store_explicit(&here->inside, object, memory_order_relaxed);
     return previous;
+}
+
+/* The same, when others may take the object away: look afterwards whether it is
+ * still there. */
+static inline void vv_here_protect(struct vv_here *here, const void *object)
+{
+    /* sync(here.inside): seq_cst, total order because we mark it and then look
+     * whether it is there, who takes it away does so and then looks for
+     * marks. */
+    atomic_store_explicit(&here->inside, object, memory_order_seq_cst);
 }
 
 static inline void vv_here_leave(struct vv_here *here, const void *previous)

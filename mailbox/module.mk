@@ -18,6 +18,7 @@ mailbox_libmailbox_la_SOURCES = \
 	%D%/message.h \
 	%D%/reply_private.h \
 	%D%/reply.c %D%/reply.h \
+	%D%/reply_debts.c \
 	%D%/reply_depot.c \
 	%D%/spin.c %D%/spin.h \
 	%D%/wait.c %D%/wait.h

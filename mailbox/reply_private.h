@@ -99,4 +99,11 @@ void vv_reply_free_slot_locked(struct vv_reply *reply);
  * lock held or the depot retained. */
 struct vv_reply *vv_reply_find(uint32_t index);
 
+/* ---- reply.c: by whoever holds RUNNING or SETTLING ---- */
+
+void vv_reply_fill(struct vv_reply *reply, int result, const void *out,
+                   const struct vivero_exit *exit);
+/* The answer stands in the slot: let the caller see it. From SETTLING. */
+void vv_reply_publish(struct vv_reply *reply);
+
 #endif

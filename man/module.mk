@@ -7,6 +7,7 @@ dist_man_MANS += \
 	%D%/vivero_threads.7 \
 	%D%/vivero_carriers.3 \
 	%D%/vivero_child.3 \
+	%D%/vivero_child_pool.3 \
 	%D%/vivero_child_spec.3 \
 	%D%/vivero_entity.3 \
 	%D%/vivero_error.3 \

@@ -8,6 +8,7 @@ enum vv_lock_rank {
     VV_RANK_NONE = 0,
     VV_RANK_FAULT,      /* how many pools drain after a fault */
     VV_RANK_RUNTIME,    /* opening the first object, closing the last */
+    VV_RANK_CHILDREN,   /* pools that are children of supervisors */
     VV_RANK_POOL,       /* a pool's size and phase: resize, drain, close */
     VV_RANK_WORKER,     /* a worker's last word and last exit */
     VV_RANK_NAMES,      /* which entity has which name */

@@ -8,15 +8,20 @@ pool_libpool_la_SOURCES = \
 	%D%/pool.c \
 	%D%/pool_async.c \
 	%D%/pool_call.c \
+	%D%/pool_child.c \
+	%D%/pool_child_options.c \
 	%D%/pool_send.h \
+	%D%/pool_child.h \
 	%D%/pool_close.c \
 	%D%/pool_control.c \
 	%D%/pool_dead.c \
 	%D%/pool_each.c \
 	%D%/pool_fault.c \
+	%D%/pool_handle.c \
 	%D%/pool_keeper.c \
 	%D%/pool_options.c \
 	%D%/pool_pick.c \
+	%D%/pool_place.c \
 	%D%/pool_resize.c \
 	%D%/pool_send.c \
 	%D%/pool_snapshot.c \

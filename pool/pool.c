@@ -1,11 +1,11 @@
 /* SPDX-License-Identifier: MIT */
 /* pool: like workers behind one handle.
  *
- * Model.    The handle is a place in a static table that is never freed, so a
- *           call on a closed pool is recognised. Behind it stands the pool: a
- *           crew of seats, a worker in each, a supervisor that starts and
- *           restarts them. This file opens and closes; pool_keeper.c is what the
- *           supervisor does to the workers.
+ * Model.    Behind a handle (pool_handle.c) stands the pool: a crew of seats, a
+ *           worker in each, a supervisor that starts and restarts them. This
+ *           file opens; pool_close.c closes; pool_keeper.c is what the supervisor
+ *           does to the workers; pool_child.c has pools that other supervisors
+ *           open and close.
  * Threads.  The supervisor's ("NAME/keeper") and one per worker; none else.
  * Invariants.
  *   I1 The phase only moves forward. Before it says so to anybody, the mailboxes
@@ -14,8 +14,7 @@
  *      thread which was abandoned.
  * Locks.    lock (VV_RANK_POOL): children, size changes, which worker has which
  *           seat. Supervisor and worker ranks are below it. Never held over a callback.
- * Sync.     pool.handle: an opened pool is whole. pool.phase: what led to a
- *           phase (the reason of DOWN) is seen with it.
+ * Sync.     pool.phase: what led to a phase (the reason of DOWN) is seen with it.
  * Shutdown. 1 the phase says CLOSING; 2 mailboxes close, who waits for room
  *           leaves; 3 what is queued is answered CLOSING; 4 the supervisor stops
  *           the workers, each after its running message; 5 at the deadline the
@@ -35,57 +34,9 @@
 #include <stdio.h>
 #include <string.h>
 
-#define HANDLES_MAX 65536u
 #define SPIN_PAUSES 4u
 
-static struct vv_mutex handles_lock = VV_MUTEX_INIT(VV_RANK_RUNTIME);
-static struct vivero_pool handles[HANDLES_MAX]; /* entries: atomic */
-static uint32_t next_handle;                    /* guarded by handles_lock */
-
-/* ---- Handles ------------------------------------------------------------------------ */
-
-void vv_pool_set(struct vivero_pool *handle, struct vv_pool *pool)
-{
-    /* sync(pool.handle): the pool is whole. */
-    atomic_store_explicit(&handle->pool, pool, memory_order_release);
-}
-
-static int take_handle(struct vv_pool *pool)
-{
-    int error = VIVERO_E_LIMIT;
-
-    vv_mutex_lock(&handles_lock);
-    for (uint32_t i = 0; i < HANDLES_MAX && error != VIVERO_OK; i++) {
-        struct vivero_pool *handle = &handles[(next_handle + i) % HANDLES_MAX];
-
-        if (vv_pool_of(handle) == NULL) {
-            next_handle = (next_handle + i + 1) % HANDLES_MAX;
-            pool->handle = handle;
-            vv_pool_set(handle, pool);
-            error = VIVERO_OK;
-        }
-    }
-    vv_mutex_unlock(&handles_lock);
-    return error;
-}
-
-void vv_pool_each_open(void (*fn)(struct vv_pool *pool, void *ctx), void *ctx)
-{
-    struct vv_here *here = vv_here();
-
-    for (uint32_t i = 0; i < HANDLES_MAX; i++) {
-        struct vv_pool *pool = vv_pool_of(&handles[i]);
-
-        if (pool != NULL) {
-            const void *previous = vv_here_enter(here, pool);
-
-            if (vv_pool_of(&handles[i]) == pool) {
-                fn(pool, ctx);
-            }
-            vv_here_leave(here, previous);
-        }
-    }
-}
+/* ---- Who asks ----------------------------------------------------------------------- */
 
 void vv_pool_refuse_own_threads(const struct vv_pool_visit *visit,
                                 const char *what)
@@ -114,7 +65,7 @@ const char *vivero_pool_name(const struct vivero_pool *handle)
     struct vv_pool_visit visit = vv_pool_enter(handle, "vivero_pool_name");
 
     vv_pool_leave(&visit);
-    return visit.pool->name;
+    return visit.pool->public_name;
 }
 
 uint32_t vivero_pool_size(const struct vivero_pool *handle)
@@ -280,6 +231,7 @@ static void fill_spec(struct vv_pool *pool)
         .thread_ctx = options->thread_ctx,
         .news = vv_pool_news,
         .owner = pool,
+        .within = pool->child,
         .account = &pool->account,
         .retries = options->retries,
         .commits = options->state == VIVERO_STATE_COMMIT,
@@ -490,46 +442,68 @@ static int open_keeper(struct vv_pool *pool)
     return error;
 }
 
-/* A handle and what is behind it; undone on failure. */
-static int open_behind_handle(struct vv_pool *pool)
+int vv_pool_open(struct vv_pool *pool)
 {
-    int error = take_handle(pool);
+    int error = open_keeper(pool);
 
     if (error == VIVERO_OK) {
-        error = open_keeper(pool);
+        error = start_workers(pool);
         if (error != VIVERO_OK) {
-            vv_pool_set(pool->handle, NULL);
+            pool->options.shutdown_ns = VIVERO_FOREVER;
+            (void)vv_pool_end(pool);
         }
+    }
+    if (error == VIVERO_OK) {
+        vv_log(VIVERO_LOG_INFO, "pool", pool->name, NULL, 0,
+               "opened with %u workers", vv_crew_size(&pool->crew));
     }
     return error;
 }
 
-/* From options that are filled in; whatever fails, the pool is freed. */
-static int open_pool(struct vv_pool *pool)
+/* What needs no thread, from options that are filled in. */
+static int make_parts(struct vv_pool *pool)
 {
-    int error = vv_cond_init(&pool->changed);
+    int error = VIVERO_OK;
 
+    if (pool->options.arena) {
+        error = vv_account_open_arena(&pool->account);
+    }
+    if (error == VIVERO_OK) {
+        error = vv_cond_init(&pool->changed);
+    }
     if (error != VIVERO_OK) {
-        free_pool(pool);
         return error;
     }
     error = open_parts(pool);
     if (error != VIVERO_OK) {
         vv_cond_fini(&pool->changed);
+    }
+    return error;
+}
+
+int vv_pool_new(const struct vivero_pool_options *options,
+                const size_t *payload_size, struct vv_pool **fresh)
+{
+    struct vv_pool *pool;
+    int error = vv_here_may_act();
+
+    if (error == VIVERO_OK) {
+        error = new_pool(&pool);
+    }
+    if (error != VIVERO_OK) {
+        return error;
+    }
+    error = vv_pool_fill_options(pool, options, payload_size);
+    if (error == VIVERO_OK) {
+        error = make_parts(pool);
+    }
+    if (error != VIVERO_OK) {
         free_pool(pool);
         return error;
     }
-    error = open_behind_handle(pool);
-    if (error != VIVERO_OK) {
-        vv_pool_release(pool);
-        return error;
-    }
-    error = start_workers(pool);
-    if (error != VIVERO_OK) {
-        pool->options.shutdown_ns = VIVERO_FOREVER;
-        (void)vivero_pool_close(pool->handle);
-    }
-    return error;
+    pool->public_name = pool->name;
+    *fresh = pool;
+    return VIVERO_OK;
 }
 
 static int open_with(const struct vivero_pool_options *options,
@@ -540,28 +514,23 @@ static int open_with(const struct vivero_pool_options *options,
 
     VV_CHECK(handle != NULL, "vivero_pool_open(): the place for the pool is "
                              "NULL");
-    error = vv_here_may_act();
-    if (error == VIVERO_OK) {
-        error = new_pool(&pool);
-    }
+    error = vv_pool_new(options, payload_size, &pool);
     if (error != VIVERO_OK) {
         return error;
     }
-    error = vv_pool_fill_options(pool, options, payload_size);
-    if (error == VIVERO_OK && pool->options.arena) {
-        error = vv_account_open_arena(&pool->account);
-    }
+    error = vv_handle_take(&pool->handle, pool, false);
     if (error != VIVERO_OK) {
-        free_pool(pool);
+        vv_pool_release(pool);
         return error;
     }
-    error = open_pool(pool);
-    if (error == VIVERO_OK) {
-        *handle = pool->handle;
-        vv_log(VIVERO_LOG_INFO, "pool", pool->name, NULL, 0,
-               "opened with %u workers", vv_crew_size(&pool->crew));
+    error = vv_pool_open(pool);
+    if (error != VIVERO_OK) {
+        vv_handle_set(pool->handle, NULL);
+        vv_pool_dispose(pool);
+        return error;
     }
-    return error;
+    *handle = pool->handle;
+    return VIVERO_OK;
 }
 
 int vivero_pool_open(const struct vivero_pool_options *options,

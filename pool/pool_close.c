@@ -14,18 +14,28 @@ static bool is_gone(const struct vv_pool *pool)
     return pool->gone;
 }
 
-/* Wait until the supervisor has seen all workers off. False: the deadline. */
-static bool wait_until_gone(struct vv_pool *pool, int64_t deadline_ns)
+/* Wait until the supervisor has seen all workers off. False: the deadline, or
+ * nobody wants to wait any longer. */
+static bool wait_for_workers(struct vv_pool *pool, int64_t deadline_ns)
 {
     bool gone;
 
     vv_mutex_lock(&pool->lock);
-    while (!is_gone(pool) &&
+    while (!is_gone(pool) && !pool->given_up &&
            vv_cond_wait_until(&pool->changed, &pool->lock, deadline_ns)) {
     }
     gone = is_gone(pool);
     vv_mutex_unlock(&pool->lock);
     return gone;
+}
+
+static void wait_until_gone(struct vv_pool *pool)
+{
+    vv_mutex_lock(&pool->lock);
+    while (!is_gone(pool)) {
+        vv_cond_wait(&pool->changed, &pool->lock);
+    }
+    vv_mutex_unlock(&pool->lock);
 }
 
 static void stop_workers(struct vv_pool *pool)
@@ -88,10 +98,11 @@ static bool has_carrier(struct vv_pool *pool, uint32_t index)
 
 static int see_workers_off(struct vv_pool *pool)
 {
-    int64_t deadline =
-        vv_deadline_after(vivero_now(), pool->options.shutdown_ns);
+    bool patient = pool->patient && vv_pool_phase(pool) == VV_POOL_CLOSING;
+    int64_t deadline = vv_deadline_after(
+        vivero_now(), patient ? VIVERO_FOREVER : pool->options.shutdown_ns);
 
-    if (wait_until_gone(pool, deadline)) {
+    if (wait_for_workers(pool, deadline)) {
         return VIVERO_OK;
     }
     for (uint32_t i = 0; i < pool->options.workers_max; i++) {
@@ -99,7 +110,7 @@ static int see_workers_off(struct vv_pool *pool)
             abandon(pool, i);
         }
     }
-    (void)wait_until_gone(pool, VIVERO_FOREVER);
+    wait_until_gone(pool);
     return VIVERO_E_TIMED_OUT;
 }
 
@@ -131,30 +142,61 @@ static void see_callers_off(struct vv_pool *pool)
     }
 }
 
+/* Nobody handles what is queued any more. */
+static void flush(struct vv_pool *pool)
+{
+    if (vv_pool_phase(pool) == VV_POOL_DOWN) {
+        (void)vv_pool_flush(pool, VIVERO_E_DOWN, &pool->down_exit,
+                            VV_SETTLED_DEAD);
+    } else {
+        (void)vv_pool_flush(pool, VIVERO_E_CLOSING, NULL, VV_SETTLED_DEAD);
+    }
+}
+
+int vv_pool_end(struct vv_pool *pool)
+{
+    int error;
+
+    if (vv_pool_phase(pool) < VV_POOL_HALTED) {
+        (void)vv_pool_advance(pool, VV_POOL_CLOSING);
+    }
+    vv_pool_close_mailboxes(pool);
+    flush(pool);
+    vv_crew_poke_quiet(&pool->crew);
+    stop_workers(pool);
+    error = see_workers_off(pool);
+    join_threads(pool);
+    /* What a last failure kept for an incarnation that never came. */
+    flush(pool);
+    return error;
+}
+
+void vv_pool_dispose(struct vv_pool *pool)
+{
+    see_callers_off(pool);
+    vv_pool_release(pool);
+}
+
 int vivero_pool_close(struct vivero_pool *handle)
 {
     struct vv_pool_visit visit = vv_pool_enter(handle, "vivero_pool_close");
     struct vv_pool *pool = visit.pool;
     int error;
 
+    VV_CHECK(!vv_handle_moves(handle),
+             "vivero_pool_close(): pool %s is the child of a supervisor, which "
+             "closes it",
+             pool->name);
     if (vv_forked()) {
         vv_pool_leave(&visit);
         return VIVERO_E_FORKED;
     }
     vv_pool_refuse_own_threads(&visit, "vivero_pool_close");
     (void)vv_pool_advance(pool, VV_POOL_CLOSING);
-    vv_pool_close_mailboxes(pool);
-    (void)vv_pool_flush(pool, VIVERO_E_CLOSING, NULL, VV_SETTLED_DEAD);
-    vv_crew_poke_quiet(&pool->crew);
-    stop_workers(pool);
-    error = see_workers_off(pool);
-    join_threads(pool);
-    /* What a last failure kept for an incarnation that never came. */
-    (void)vv_pool_flush(pool, VIVERO_E_CLOSING, NULL, VV_SETTLED_DEAD);
-    vv_pool_set(handle, NULL);
+    error = vv_pool_end(pool);
+    vv_handle_set(handle, NULL);
     vv_pool_leave(&visit);
-    see_callers_off(pool);
     vv_log(VIVERO_LOG_INFO, "pool", pool->name, NULL, 0, "closed");
-    vv_pool_release(pool);
+    vv_pool_dispose(pool);
     return error;
 }

@@ -188,6 +188,14 @@ static bool anybody_left(struct vv_pool *pool)
     return left;
 }
 
+/* Who waits for its end looks again. */
+static void tell_owner(struct vv_pool *pool)
+{
+    vv_mutex_lock(&pool->lock);
+    vv_cond_broadcast(&pool->changed);
+    vv_mutex_unlock(&pool->lock);
+}
+
 static void all_halted(struct vv_pool *pool)
 {
     if (vv_pool_advance(pool, VV_POOL_HALTED)) {
@@ -195,6 +203,7 @@ static void all_halted(struct vv_pool *pool)
         (void)vv_pool_flush(pool, VIVERO_E_CLOSING, NULL, VV_SETTLED_DEAD);
         vv_log(VIVERO_LOG_INFO, "pool", pool->name, NULL, 0,
                "its last worker halted");
+        tell_owner(pool);
     }
 }
 
@@ -290,6 +299,7 @@ static void gave_up(struct vv_pool *pool, uint32_t index,
     (void)vv_pool_flush(pool, VIVERO_E_DOWN, &pool->down_exit, VV_SETTLED_DEAD);
     vv_log(VIVERO_LOG_ERROR, "pool", pool->name, NULL, 0,
            "worker %u failed once too often, the pool goes down", index + 1);
+    tell_owner(pool);
 }
 
 static void perform(void *ctx, const struct vv_action *action,
@@ -328,6 +338,14 @@ static void perform(void *ctx, const struct vv_action *action,
     }
 }
 
+/* Callbacks run on this thread, too. */
+static void begin(void *ctx)
+{
+    const struct vv_pool *pool = ctx;
+
+    vv_here()->within = pool->spec.within;
+}
+
 static void down(void *ctx)
 {
     struct vv_pool *pool = ctx;
@@ -349,7 +367,8 @@ static void down(void *ctx)
     vv_crew_poke_quiet(&pool->crew);
 }
 
-const struct vv_loop_ops vv_pool_supervisor_ops = {.perform = perform,
+const struct vv_loop_ops vv_pool_supervisor_ops = {.begin = begin,
+                                                   .perform = perform,
                                                    .noticed = noticed,
                                                    .down = down,
                                                    .watch = vv_pool_watch};

@@ -61,6 +61,8 @@ struct vv_pool {
     struct vivero_pool *handle;
     struct vivero_pool_options options; /* defaults filled in */
     char name[32];
+    const char *public_name; /* stays as long as the handle */
+    struct vivero_ref child; /* of a supervisor, that it is; nobody */
     struct vv_account account;
     struct vv_worker_spec spec;
     struct vv_watch watch;
@@ -70,8 +72,9 @@ struct vv_pool {
     struct vv_policy policy; /* of all children */
     struct vv_loop supervisor;
     bool supervised; /* it was started */
-    bool drains;   /* as its option, and it may; it holds the faults' thread */
-    bool contains; /* the same */
+    bool drains;     /* as its option, and it may; it holds the faults' thread */
+    bool contains;   /* the same */
+    bool patient;    /* a close waits for as long as it takes */
     /* atomic */
     _Atomic uint32_t phase;
     _Atomic uint32_t references; /* the handle's, and of abandoned threads */
@@ -88,6 +91,8 @@ struct vv_pool {
     bool resizing;
     bool stop_heard; /* nothing is started any more */
     bool gone;       /* the supervisor has left */
+    bool asked;      /* its owner wants it closed */
+    bool given_up;   /* its owner does not wait: what runs is abandoned */
     bool gave_up;
     struct vivero_exit down_exit; /* written once, before phase DOWN */
     struct vivero_exit last_failure;
@@ -105,9 +110,13 @@ struct vv_pool_visit {
     const void *previous;
 };
 
-/* A handle; NULL: closed. Reused in turn, so a stale one is noticed for long. */
+/* A handle: a place in a static table; pool NULL: closed. Reused in turn, so a
+ * stale one is noticed for long. */
 struct vivero_pool {
     _Atomic(struct vv_pool *) pool;
+    _Atomic bool moves; /* other pools may come to stand behind it, and the old
+                           ones go, while it is in use; never NULL */
+    bool taken;         /* such a one is in use; guarded by the handles' lock */
 };
 
 static inline struct vv_pool *vv_pool_of(const struct vivero_pool *handle)
@@ -115,6 +124,27 @@ static inline struct vv_pool *vv_pool_of(const struct vivero_pool *handle)
     /* sync(pool.handle): the pool is whole. */
     return atomic_load_explicit(&handle->pool, memory_order_acquire);
 }
+
+static inline bool vv_handle_moves(const struct vivero_pool *handle)
+{
+    /* relaxed: written before anybody was given the handle. */
+    return atomic_load_explicit(&handle->moves, memory_order_relaxed);
+}
+
+/* ---- pool_handle.c ---- */
+
+/* A place in the table. Errors: LIMIT. */
+int vv_handle_take(struct vivero_pool **handle, struct vv_pool *pool,
+                   bool moves);
+/* Put another pool behind it, or NULL. */
+void vv_handle_set(struct vivero_pool *handle, struct vv_pool *pool);
+/* One that moves: nothing more will come behind it. */
+void vv_handle_retire(struct vivero_pool *handle);
+/* The pool behind one that moves, with a mark that keeps it. */
+struct vv_pool *vv_handle_protect(const struct vivero_pool *handle,
+                                  struct vv_here *here);
+/* A pool that was closed long ago, to stand behind handles that moved. */
+struct vv_pool *vv_pool_closed(void);
 
 static inline struct vv_pool_visit
 vv_pool_enter(const struct vivero_pool *handle, const char *what)
@@ -126,6 +156,10 @@ vv_pool_enter(const struct vivero_pool *handle, const char *what)
     VV_CHECK(visit.pool != NULL, "%s(): the pool was closed", what);
     visit.here = vv_here();
     visit.previous = vv_here_enter(visit.here, visit.pool);
+    if (__builtin_expect(vv_handle_moves(handle), 0)) {
+        visit.pool = vv_handle_protect(handle, visit.here);
+        VV_CHECK(visit.pool != NULL, "%s(): the pool was closed", what);
+    }
     return visit;
 }
 
@@ -214,9 +248,21 @@ void vv_pool_snapshot_worker(struct vv_pool *pool, uint32_t index,
 int vv_pool_fill_options(struct vv_pool *pool,
                          const struct vivero_pool_options *options,
                          const size_t *payload_size);
-/* What a handle stands for; NULL: closed. */
-void vv_pool_set(struct vivero_pool *handle, struct vv_pool *pool);
 
+/* ---- Life: pool.c, pool_close.c ---- */
+
+/* A pool without threads and handle. Errors: as vivero_pool_open. */
+int vv_pool_new(const struct vivero_pool_options *options,
+                const size_t *payload_size, struct vv_pool **fresh);
+/* Start it. On failure its threads are gone again. Blocks: until every init has
+ * returned, or it is given up (CLOSING). Errors: as vivero_pool_open. */
+int vv_pool_open(struct vv_pool *pool);
+/* Close it but for its memory: who comes is told why, by its phase. Blocks: up
+ * to shutdown_ns, or until it is given up. Errors: TIMED_OUT: abandoned
+ * workers. */
+int vv_pool_end(struct vv_pool *pool);
+/* Nobody can enter any more: wait until all have left, and let go of it. */
+void vv_pool_dispose(struct vv_pool *pool);
 void vv_pool_retain(struct vv_pool *pool);
 void vv_pool_release(struct vv_pool *pool);
 

@@ -96,7 +96,7 @@ static bool is_settled(const struct vv_pool *pool, uint32_t index)
     const struct vv_pool_child *child = &pool->children[index];
 
     return child->post == VV_POST_UP || child->post == VV_POST_NONE ||
-           child->open_to_threads || pool->gone;
+           child->open_to_threads || pool->gone || pool->given_up;
 }
 
 /* Unless the pool is past being open; it may come to that at any time. */

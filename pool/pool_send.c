@@ -317,7 +317,8 @@ int vv_send_prepare(struct vv_sending *sending, struct vivero_pool *handle,
         return VIVERO_E_FENCED;
     }
     if (!vv_here_is_listed(sending->visit.here)) {
-        return VIVERO_E_NO_MEMORY;
+        return vv_pool_of(handle) == vv_pool_closed() ? VIVERO_E_CLOSING
+                                                      : VIVERO_E_NO_MEMORY;
     }
     sending->send = &no_send;
     if (send != NULL) {

@@ -30,14 +30,19 @@ static void heed_supervisor_above(struct vv_supervisor *supervisor)
     }
 }
 
+/* One whose end has been declared by the supervisor above it has nothing to take
+ * any more, but children to stop. */
 void vv_supervisor_look(void *ctx)
 {
+    static const struct vivero_exit killed = {.kind = VIVERO_EXIT_KILLED};
     struct vv_supervisor *supervisor = ctx;
-    struct vv_mail mail;
+    struct vv_mail mail = {.over = false};
 
     heed_supervisor_above(supervisor);
-    while (vv_entity_take(&supervisor->entity, &mail)) {
-        if (mail.request != NULL) {
+    while (!mail.over && vv_entity_take(&supervisor->entity, &mail)) {
+        if (mail.over) {
+            vv_supervisor_begin_stop(supervisor, &killed);
+        } else if (mail.request != NULL) {
             vv_call_arrived(supervisor, (struct vv_call *)mail.request);
         } else if (mail.verdict != NULL) {
             vv_supervisor_begin_stop(supervisor, &mail.verdict->exit);

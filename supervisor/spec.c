@@ -3,11 +3,15 @@
 #include <vivero/error.h>
 #include <vivero/time.h>
 
+#include "base/check.h"
 #include "base/options.h"
 #include "supervisor/supervisor_private.h"
 
 #include <stddef.h>
 #include <string.h>
+
+VV_NO_TAIL_PADDING(struct vivero_child_spec, backoff_max_ns);
+VV_NO_TAIL_PADDING(struct vivero_supervisor_options, ctx);
 
 /* ---- What is wrong with a spec -------------------------------------------------- */
 

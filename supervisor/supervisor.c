@@ -187,7 +187,7 @@ static void perform(void *ctx, const struct vv_action *action,
     } else if (action->kind == VV_ACTION_UP) {
         supervisor->up = true;
         supervisor->failed = NULL;
-        vv_entity_started(supervisor->entity.ref, VIVERO_OK, NULL);
+        supervisor->tells_up = true;
     }
 }
 
@@ -259,6 +259,10 @@ static void noticed(void *ctx, const struct vv_notice *notice)
 
     if (notice->child != NULL) {
         follow(vv_ward_of(notice->child), notice);
+    }
+    if (supervisor->tells_up) {
+        supervisor->tells_up = false; /* all its children were reported */
+        vv_entity_started(supervisor->entity.ref, VIVERO_OK, NULL);
     }
     free_dropped(supervisor);
 }

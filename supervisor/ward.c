@@ -300,10 +300,11 @@ void vv_ward_kill(struct vv_ward *ward)
     if (vivero_ref_is_nobody(ward->ref)) {
         return;
     }
+    /* What it ends for is ours to say, whatever its kind does to it. */
+    (void)vv_entity_disown(ward->ref);
     if (spec->ops->kill != NULL) {
         spec->ops->kill(ward->ref, spec->options);
     }
-    (void)vv_entity_disown(ward->ref);
     if (!ward->ended) {
         ward->ended = true;
         (void)vv_entity_end_ref(

@@ -43,6 +43,7 @@ test_programs = \
 	tests/unit/test_os \
 	tests/unit/test_os_cpu \
 	tests/unit/test_os_thread \
+	tests/unit/test_pool_child \
 	tests/unit/test_reply \
 	tests/unit/test_reply_debts \
 	tests/unit/test_reply_race \
@@ -84,18 +85,47 @@ test_programs = \
 	tests/integration/test_pool_state \
 	tests/integration/test_pool_threads \
 	tests/integration/test_pool_watch \
+	tests/integration/test_restart_memory \
 	tests/integration/test_supervisor_limits \
+	tests/integration/test_supervisor_links \
+	tests/integration/test_supervisor_many \
 	tests/integration/test_supervisor_misuse \
+	tests/integration/test_supervisor_pool_ends \
+	tests/integration/test_supervisor_pools \
 	tests/integration/test_supervisor_restart \
 	tests/integration/test_supervisor_shutdown \
 	tests/integration/test_supervisor_specs \
 	tests/integration/test_supervisor_start \
+	tests/integration/test_supervisor_storm \
 	tests/integration/test_supervisor_tree \
 	tests/integration/test_supervisor_workers \
+	tests/integration/test_worker_call \
+	tests/integration/test_worker_call_ends \
+	tests/integration/test_worker_carriers \
+	tests/integration/test_worker_carriers_races \
+	tests/integration/test_worker_fork \
+	tests/integration/test_worker_full \
 	tests/integration/test_worker_hang \
+	tests/integration/test_worker_idle \
+	tests/integration/test_worker_info \
+	tests/integration/test_worker_links \
+	tests/integration/test_worker_memory \
+	tests/integration/test_worker_misuse \
+	tests/integration/test_worker_monitors \
+	tests/integration/test_worker_receive \
+	tests/integration/test_worker_replies \
+	tests/integration/test_worker_siblings \
+	tests/integration/test_worker_spawn \
+	tests/integration/test_worker_start \
+	tests/integration/test_worker_start_fails \
+	tests/integration/test_worker_state \
+	tests/integration/test_worker_stop \
+	tests/integration/test_worker_terminate \
+	tests/integration/test_worker_timers \
 	tests/integration/test_zombie \
 	tests/abi/test_abi \
-	tests/stress/stress_pool
+	tests/stress/stress_pool \
+	tests/stress/stress_worker
 
 tests_unit_test_base_LDADD = $(test_lib) $(base_libs) $(test_libs)
 tests_unit_test_base_log_LDADD = $(test_lib) $(base_libs) $(test_libs)
@@ -103,6 +133,7 @@ tests_unit_test_base_memory_LDADD = $(test_lib) $(base_libs) $(test_libs)
 tests_unit_test_os_LDADD = $(test_lib) $(os_libs) $(test_libs)
 tests_unit_test_os_cpu_LDADD = $(test_lib) $(os_libs) $(test_libs)
 tests_unit_test_os_thread_LDADD = $(test_lib) $(os_libs) $(test_libs)
+tests_unit_test_pool_child_LDADD = $(test_lib) $(pool_libs) $(test_libs)
 tests_unit_test_crew_LDADD = $(test_lib) $(mailbox_libs) $(test_libs)
 tests_unit_test_crew_threads_LDADD = $(test_lib) $(mailbox_libs) $(test_libs)
 tests_unit_test_decide_LDADD = $(test_lib) $(supervisor_libs) $(test_libs)
@@ -178,6 +209,7 @@ tests_lib_libtest_la_SOURCES = \
 	%D%/lib/eventually.h \
 	%D%/lib/fake_child.c %D%/lib/fake_child.h \
 	%D%/lib/fault_allocator.c %D%/lib/fault_allocator.h \
+	%D%/lib/solo.c %D%/lib/solo.h \
 	%D%/lib/suite.h
 
 # The farm's test draws its own pictures.
@@ -224,7 +256,11 @@ test-programs: $(check_LTLIBRARIES) $(check_PROGRAMS) $(noinst_PROGRAMS)
 
 # A million messages; VV_SEED repeats a run.
 STRESS_MESSAGES = 1000000
+STRESS_ROUNDS = 100000
 .PHONY: check-stress
-check-stress: tests/stress/stress_pool$(EXEEXT)
+check-stress: tests/stress/stress_pool$(EXEEXT) \
+	tests/stress/stress_worker$(EXEEXT)
 	VV_TEST_TIMEOUT=3600 $(SHELL) $(top_srcdir)/tools/run-test \
 		./tests/stress/stress_pool$(EXEEXT) $(STRESS_MESSAGES)
+	VV_TEST_TIMEOUT=3600 $(SHELL) $(top_srcdir)/tools/run-test \
+		./tests/stress/stress_worker$(EXEEXT) $(STRESS_ROUNDS)

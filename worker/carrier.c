@@ -388,6 +388,7 @@ static void stop_thread(struct vivero_entity *worker)
     vv_fault_stack_leave(&worker->fault_stack);
     vv_worker_set_here(vv_here(), NULL);
     vv_here()->waiter = NULL;
+    vv_here()->within = (struct vivero_ref){0, 0};
     if (spec->on_thread_stop != NULL) {
         spec->on_thread_stop(worker->seat->index + 1, spec->thread_ctx);
     }
@@ -449,6 +450,7 @@ bool vv_worker_carry(struct vivero_entity *worker)
     vv_worker_prove(worker);
     vv_worker_set_here(vv_here(), worker);
     vv_here()->waiter = worker->waiter;
+    vv_here()->within = worker->spec->within;
     meet_the_watch(worker);
     vv_wait_set_absent(worker->waiter, false);
     if (worker->spec->on_thread_start != NULL) {

@@ -13,74 +13,34 @@
  * Invariants.
  *   I1 scheduled (under the entity's lock) <=> it is in the queue or on a thread,
  *      so one thread at a time runs it.
- *   I2 active = threads that are neither blocked nor spare. At most `threads` of
- *      them take work; while it is below that and there was a wait, another one
- *      is on its way, unless the system has none.
+ *   I2 active = threads that are neither blocked, spare nor leaving; one that is
+ *      being started, or called from standing by, is counted as active by whoever
+ *      does that. At most `threads` of them take work; while it is below that and
+ *      there was a wait, there is nobody to call, or the system has none.
+ *   I3 A worker is carried until it has ended, or is lost with its thread; its
+ *      stage is its own (under the entity's lock) only while it is carried.
  * Locks.    lock (VV_RANK_CARRIERS), after an entity's.
  * Given up. A worker that was declared dead while it runs takes its thread along:
  *           another one is started, and the lost one, when it comes back, leaves
  *           and gives back its reference to the carriers.
+ *           One that waits in the queue loses nobody: it runs once more.
  * Shutdown. close stops the workers one after another, as vivero_worker_stop()
  *           does; nobody may start new ones on it. Then the threads leave.
  * Rejected. A queue per thread with stealing: first when it is measured. */
 #include <vivero/error.h>
-#include <vivero/time.h>
-#include <vivero/worker_carriers.h>
 
 #include "base/check.h"
-#include "base/log.h"
 #include "base/options.h"
 #include "mailbox/here.h"
 #include "os/cpu.h"
-#include "os/mutex.h"
-#include "worker/single_private.h"
+#include "worker/carriers_private.h"
 
-#include <pthread.h>
+#include <stddef.h>
 #include <stdio.h>
 #include <string.h>
 
-#define STEPS_PER_SLICE 32
 #define THREADS_MAX 1024u
 #define THREADS_MAX_DEFAULT 64u
-#define SPARE_STAYS_NS VIVERO_SECONDS(2)
-
-struct carrier {
-    struct vivero_carriers *carriers;
-    struct carrier *next; /* of all; guarded by the carriers' lock */
-    struct vv_thread thread;
-    struct vivero_entity stage;
-    struct vv_worker_spec none; /* of a stage without a worker */
-    /* guarded by the carriers' lock */
-    struct vv_single *single; /* whom it runs */
-    bool lost; /* that one was given up, and this thread with it */
-};
-
-struct vivero_carriers {
-    /* fixed at open */
-    char name[32];
-    uint32_t threads;
-    uint32_t threads_max;
-    size_t stack_size;
-    /* guarded by lock */
-    struct vv_mutex lock;
-    struct vv_cond work;    /* something is queued, or to be closed */
-    struct vv_cond spare;   /* a spare thread is wanted */
-    struct vv_cond changed; /* a worker or a thread has gone */
-    struct vv_single *ready;
-    struct vv_single *last_ready;
-    struct vv_single *carried; /* all workers */
-    struct carrier *all;
-    uint32_t existing;   /* threads */
-    uint32_t blocked;    /* of these, in a wait */
-    uint32_t spares;     /* of these, standing by */
-    uint32_t number;     /* of the thread started last */
-    uint32_t references; /* the opener's, and of lost threads */
-    bool closing;
-};
-
-/* The carrier the calling thread is. */
-static _Thread_local struct carrier *here
-    __attribute__((tls_model("initial-exec")));
 
 VV_NO_TAIL_PADDING(struct vivero_carriers_options, stack_size);
 
@@ -91,7 +51,7 @@ void vivero_carriers_options_init(struct vivero_carriers_options *options)
 }
 
 /* To look whether they are to leave. */
-static void wake_all_locked(struct vivero_carriers *carriers)
+void vv_carriers_wake_all_locked(struct vivero_carriers *carriers)
 {
     vv_cond_broadcast(&carriers->work);
     vv_cond_broadcast(&carriers->spare);
@@ -99,7 +59,7 @@ static void wake_all_locked(struct vivero_carriers *carriers)
 
 /* ---- The ready queue ----------------------------------------------------------------- */
 
-static void push_ready_locked(struct vivero_carriers *carriers,
+void vv_carriers_push_locked(struct vivero_carriers *carriers,
                               struct vv_single *single)
 {
     single->next_ready = NULL;
@@ -121,399 +81,23 @@ void vv_carriers_schedule(struct vv_single *single)
     }
     single->scheduled = true;
     vv_mutex_lock(&carriers->lock);
-    push_ready_locked(carriers, single);
+    vv_carriers_push_locked(carriers, single);
     vv_mutex_unlock(&carriers->lock);
 }
 
-static uint32_t active_locked(const struct vivero_carriers *carriers)
-{
-    return carriers->existing - carriers->blocked - carriers->spares;
-}
-
-static bool is_over_locked(const struct vivero_carriers *carriers)
+bool vv_carriers_are_over_locked(const struct vivero_carriers *carriers)
 {
     return carriers->closing && carriers->carried == NULL;
 }
 
-/* One too many: stand by. False: nobody wanted it for a while, or ever will. */
-static bool stand_by_locked(struct vivero_carriers *carriers)
+void vv_carriers_unlink_locked(struct vv_carrier *carrier)
 {
-    const int64_t until = vivero_now() + SPARE_STAYS_NS;
-    bool in_time = true;
-
-    carriers->spares++;
-    while (in_time && active_locked(carriers) >= carriers->threads &&
-           !is_over_locked(carriers)) {
-        in_time = vv_cond_wait_until(&carriers->spare, &carriers->lock, until);
-    }
-    carriers->spares--;
-    return active_locked(carriers) <= carriers->threads;
-}
-
-/* Wait for work. False: this thread is to leave. */
-static bool await_work_locked(struct carrier *carrier)
-{
-    struct vivero_carriers *carriers = carrier->carriers;
-
-    while (!carrier->lost && !is_over_locked(carriers)) {
-        if (active_locked(carriers) > carriers->threads) {
-            if (!stand_by_locked(carriers)) {
-                return false;
-            }
-        } else if (carriers->ready != NULL) {
-            return true;
-        } else {
-            vv_cond_wait(&carriers->work, &carriers->lock);
-        }
-    }
-    return false;
-}
-
-/* The next worker to run; NULL: this thread is to leave. */
-static struct vv_single *next_ready(struct carrier *carrier)
-{
-    struct vivero_carriers *carriers = carrier->carriers;
-    struct vv_single *single = NULL;
-
-    vv_mutex_lock(&carriers->lock);
-    carrier->single = NULL;
-    if (await_work_locked(carrier)) {
-        single = carriers->ready;
-        carriers->ready = single->next_ready;
-        carrier->single = single;
-    }
-    vv_mutex_unlock(&carriers->lock);
-    return single;
-}
-
-/* ---- One slice ---------------------------------------------------------------------------- */
-
-static void lend_stage(struct carrier *carrier, struct vv_single *single)
-{
-    struct vivero_entity *stage = &carrier->stage;
-
-    stage->spec = &single->spec;
-    stage->waiter = &single->waiter;
-    stage->debts = &single->debts;
-    stage->defers = single->defers;
-    stage->supervised = single->supervised;
-    stage->single = single;
-    stage->payload = single->payload;
-    memcpy(stage->name, single->label, sizeof(stage->name));
-    stage->ends = false;
-    stage->final = false;
-    stage->exit.kind = VIVERO_EXIT_NONE;
-    vv_entity_hold(&single->entity);
-    single->stage = stage;
-    single->entity.flags &= ~(uint32_t)VV_ENTITY_POKED;
-    vv_entity_unlock(&single->entity);
-    vv_entity_set_here(&single->entity);
-    vv_single_wake(single);
-    vv_worker_set_here(vv_here(), stage);
-    vv_here()->waiter = stage->waiter;
-}
-
-/* Move what the stage counted to the worker. */
-static void count_locked(struct vv_single *single, struct vivero_entity *stage)
-{
-    single->handled += vv_worker_take_count(&stage->handled);
-    single->failed += vv_worker_take_count(&stage->failed);
-}
-
-static void forget_single(struct carrier *carrier)
-{
-    carrier->stage.single = NULL;
-    carrier->stage.spec = &carrier->none;
-    vv_worker_set_here(vv_here(), NULL);
-    vv_here()->waiter = NULL;
-    vv_entity_set_here(NULL);
-}
-
-static bool has_more_locked(struct vv_single *single)
-{
-    return single->continues || (single->entity.flags & VV_ENTITY_POKED) != 0 ||
-           vv_entity_has_mail_locked(&single->entity);
-}
-
-/* Its slice is over: back into the queue, or to rest. */
-static void take_stage_back(struct carrier *carrier, struct vv_single *single)
-{
-    struct vivero_carriers *carriers = carrier->carriers;
-    int64_t due = vv_single_idle_deadline(single);
-
-    vv_single_sleep(single);
-    if (due != VIVERO_FOREVER) {
-        vv_timer_start(&single->idle_timer, due);
-    }
-    single->defers = carrier->stage.defers;
-    single->supervised = carrier->stage.supervised;
-    forget_single(carrier);
-    vv_entity_hold(&single->entity);
-    single->stage = NULL;
-    count_locked(single, &carrier->stage);
-    if (has_more_locked(single)) {
-        vv_mutex_lock(&carriers->lock);
-        push_ready_locked(carriers, single);
-        vv_mutex_unlock(&carriers->lock);
-    } else {
-        single->scheduled = false;
-    }
-    vv_entity_unlock(&single->entity);
-}
-
-static __attribute__((noinline)) void run_steps(struct vv_single *single,
-                                                enum vv_step *last)
-{
-    *last = VV_STEP_DONE;
-    for (int i = 0; i < STEPS_PER_SLICE && *last == VV_STEP_DONE; i++) {
-        *last = vv_single_step(single);
-    }
-}
-
-/* False: the worker has ended. */
-static __attribute__((noinline)) bool run_slice(struct carrier *carrier,
-                                                struct vv_single *single)
-{
-    sigjmp_buf recovery;
-    enum vv_step last;
-
-    carrier->stage.recovery = &recovery;
-    if (sigsetjmp(recovery, 0) == 0) {
-        run_steps(single, &last);
-        carrier->stage.recovery = NULL;
-        return last != VV_STEP_ENDED;
-    }
-    carrier->stage.recovery = NULL;
-    vv_single_jumped(single);
-    return false;
-}
-
-static void end_single(struct carrier *carrier, struct vv_single *single)
-{
-    vv_single_finish(single);
-    forget_single(carrier);
-}
-
-static void run_single(struct carrier *carrier, struct vv_single *single)
-{
-    (void)vv_timer_cancel(&single->idle_timer);
-    lend_stage(carrier, single);
-    if (run_slice(carrier, single)) {
-        take_stage_back(carrier, single);
-    } else {
-        end_single(carrier, single);
-    }
-}
-
-/* ---- Threads --------------------------------------------------------------------------------- */
-
-static int start_carrier(struct vivero_carriers *carriers);
-static void run_thread(void *ctx);
-
-static void unlink_carrier_locked(struct carrier *carrier)
-{
-    struct carrier **at = &carrier->carriers->all;
+    struct vv_carrier **at = &carrier->carriers->all;
 
     while (*at != carrier) {
         at = &(*at)->next;
     }
     *at = carrier->next;
-}
-
-static void free_carrier(struct carrier *carrier)
-{
-    vv_worker_fini_stage(&carrier->stage);
-    vv_release(NULL, carrier, sizeof(*carrier), VV_CACHELINE);
-}
-
-static void free_carriers(struct vivero_carriers *carriers);
-
-static void release_carriers(struct vivero_carriers *carriers)
-{
-    bool last;
-
-    vv_mutex_lock(&carriers->lock);
-    last = --carriers->references == 0;
-    vv_mutex_unlock(&carriers->lock);
-    if (last) {
-        free_carriers(carriers);
-    }
-}
-
-/* The last thing of a thread: after it the carriers may be freed. */
-static void leave(struct carrier *carrier)
-{
-    struct vivero_carriers *carriers = carrier->carriers;
-    bool lost;
-
-    here = NULL;
-    vv_here()->begin_wait = NULL;
-    vv_here()->end_wait = NULL;
-    vv_mutex_lock(&carriers->lock);
-    lost = carrier->lost;
-    if (!lost) {
-        unlink_carrier_locked(carrier);
-    }
-    vv_mutex_unlock(&carriers->lock);
-    free_carrier(carrier);
-    vv_thread_bequeath();
-    if (lost) {
-        release_carriers(carriers);
-        return;
-    }
-    vv_mutex_lock(&carriers->lock);
-    carriers->existing--;
-    vv_cond_broadcast(&carriers->changed);
-    vv_mutex_unlock(&carriers->lock);
-}
-
-static bool is_lost(struct carrier *carrier)
-{
-    bool lost;
-
-    vv_mutex_lock(&carrier->carriers->lock);
-    lost = carrier->lost;
-    vv_mutex_unlock(&carrier->carriers->lock);
-    return lost;
-}
-
-/* A callback called pthread_exit(): its worker ends, another thread takes the
- * place of this one. */
-static void thread_left(void *ctx)
-{
-    struct carrier *carrier = ctx;
-    struct vivero_carriers *carriers = carrier->carriers;
-    struct vv_single *single = carrier->stage.single;
-
-    if (single != NULL) {
-        const struct vivero_exit exit =
-            vivero_reason(VIVERO_EXIT_THREAD_LEFT, VIVERO_E_DOWN,
-                          "a handler ended its thread");
-
-        carrier->stage.recovery = NULL;
-        vv_wait_end(&single->waiter);
-        vv_single_left(single, &exit);
-        end_single(carrier, single);
-    }
-    if (!is_lost(carrier) && start_carrier(carriers) != VIVERO_OK) {
-        vv_log(VIVERO_LOG_ERROR, "carriers", carriers->name, NULL, 0,
-               "a thread was lost and there is none in its place");
-    }
-    leave(carrier);
-}
-
-static void carry(struct carrier *carrier)
-{
-    struct vv_single *single = next_ready(carrier);
-
-    while (single != NULL) {
-        run_single(carrier, single);
-        single = next_ready(carrier);
-    }
-}
-
-static struct carrier *new_carrier(struct vivero_carriers *carriers)
-{
-    struct carrier *carrier = vv_allocate(NULL, sizeof(*carrier), VV_CACHELINE);
-
-    if (carrier != NULL) {
-        carrier->carriers = carriers;
-        vv_worker_init_stage(&carrier->stage, &carrier->none);
-    }
-    return carrier;
-}
-
-static int start_carrier(struct vivero_carriers *carriers)
-{
-    struct carrier *carrier = new_carrier(carriers);
-    struct vv_thread_options options = {.stack_size = carriers->stack_size};
-    char name[48];
-    int error;
-
-    if (carrier == NULL) {
-        return VIVERO_E_NO_MEMORY;
-    }
-    vv_mutex_lock(&carriers->lock);
-    (void)snprintf(name, sizeof(name), "%.10s/%u", carriers->name,
-                   ++carriers->number);
-    carrier->next = carriers->all;
-    carriers->all = carrier;
-    carriers->existing++;
-    vv_mutex_unlock(&carriers->lock);
-    options.name = name;
-    error = vv_thread_start(&carrier->thread, &options, run_thread, carrier);
-    if (error != VIVERO_OK) {
-        vv_mutex_lock(&carriers->lock);
-        unlink_carrier_locked(carrier);
-        carriers->existing--;
-        vv_cond_broadcast(&carriers->changed);
-        vv_mutex_unlock(&carriers->lock);
-        free_carrier(carrier);
-    }
-    return error;
-}
-
-/* ---- Waits ------------------------------------------------------------------------------------- */
-
-static void unblock(struct vivero_carriers *carriers)
-{
-    vv_mutex_lock(&carriers->lock);
-    carriers->blocked--;
-    vv_mutex_unlock(&carriers->lock);
-}
-
-/* Somebody for the place of a thread that is about to sleep. True: a further
- * thread is to be started. */
-static bool replace_locked(struct vivero_carriers *carriers)
-{
-    if (active_locked(carriers) >= carriers->threads) {
-        return false;
-    }
-    if (carriers->spares > 0) {
-        vv_cond_signal(&carriers->spare);
-        return false;
-    }
-    return carriers->existing < carriers->threads_max;
-}
-
-/* False: nobody would be left to run whoever could end the wait. */
-static bool begin_wait(void)
-{
-    struct vivero_carriers *carriers = here->carriers;
-    bool another;
-    bool last;
-
-    vv_mutex_lock(&carriers->lock);
-    carriers->blocked++;
-    last = active_locked(carriers) + carriers->spares == 0;
-    another = replace_locked(carriers);
-    vv_mutex_unlock(&carriers->lock);
-    if (another && start_carrier(carriers) == VIVERO_OK) {
-        return true;
-    }
-    if (last) {
-        unblock(carriers);
-    }
-    return !last;
-}
-
-static void end_wait(void)
-{
-    unblock(here->carriers);
-}
-
-static void run_thread(void *ctx)
-{
-    struct carrier *carrier = ctx;
-
-    here = carrier;
-    vv_here()->begin_wait = begin_wait;
-    vv_here()->end_wait = end_wait;
-    vv_single_meet_the_watch(&carrier->stage);
-    pthread_cleanup_push(thread_left, carrier);
-    carry(carrier);
-    pthread_cleanup_pop(0);
-    leave(carrier);
 }
 
 /* ---- Workers come and go ------------------------------------------------------------------------- */
@@ -537,7 +121,7 @@ void vv_carriers_add(struct vivero_carriers *carriers, struct vv_single *single)
         carriers->carried->previous_carried = single;
     }
     carriers->carried = single;
-    push_ready_locked(carriers, single);
+    vv_carriers_push_locked(carriers, single);
     vv_mutex_unlock(&carriers->lock);
 }
 
@@ -556,8 +140,9 @@ static void unlink_single_locked(struct vivero_carriers *carriers,
     if (single->next_carried != NULL) {
         single->next_carried->previous_carried = single->previous_carried;
     }
-    if (is_over_locked(carriers)) {
-        wake_all_locked(carriers);
+    vv_cond_broadcast(&carriers->changed);
+    if (vv_carriers_are_over_locked(carriers)) {
+        vv_carriers_wake_all_locked(carriers);
     }
 }
 
@@ -569,38 +154,45 @@ void vv_carriers_remove(struct vivero_carriers *carriers,
     vv_mutex_unlock(&carriers->lock);
 }
 
-static struct carrier *carrier_of_locked(struct vivero_carriers *carriers,
-                                         const struct vv_single *single)
+static struct vv_carrier *carrier_of(struct vivero_entity *stage)
 {
-    struct carrier *carrier = carriers->all;
-
-    while (carrier != NULL && carrier->single != single) {
-        carrier = carrier->next;
-    }
-    return carrier;
+    return (struct vv_carrier *)((unsigned char *)stage -
+                                 offsetof(struct vv_carrier, stage));
 }
 
+/* True: a further thread is to be started. */
+static bool lose_locked(struct vv_carrier *carrier)
+{
+    struct vivero_carriers *carriers = carrier->carriers;
+
+    carrier->lost = true;
+    vv_carriers_unlink_locked(carrier);
+    carriers->existing--;
+    if (carrier->blocked) {
+        carrier->blocked = false;
+        carriers->blocked--;
+    }
+    carriers->references++;
+    vv_cond_broadcast(&carriers->changed);
+    return vv_carriers_replace_locked(carriers);
+}
+
+/* As long as it has a stage it is carried, so the carriers are there. */
 void vv_carriers_give_up(struct vivero_carriers *carriers,
                          struct vv_single *single)
 {
-    struct carrier *carrier;
     bool another = false;
 
-    vv_mutex_lock(&carriers->lock);
-    unlink_single_locked(carriers, single);
-    carrier = carrier_of_locked(carriers, single);
-    if (carrier != NULL) {
-        carrier->lost = true;
-        unlink_carrier_locked(carrier);
-        carriers->existing--;
-        carriers->references++;
-        another = replace_locked(carriers);
-        vv_cond_broadcast(&carriers->changed);
+    vv_entity_hold(&single->entity);
+    if (single->stage != NULL) {
+        vv_mutex_lock(&carriers->lock);
+        unlink_single_locked(carriers, single);
+        another = lose_locked(carrier_of(single->stage));
+        vv_mutex_unlock(&carriers->lock);
     }
-    vv_mutex_unlock(&carriers->lock);
-    if (another && start_carrier(carriers) != VIVERO_OK) {
-        vv_log(VIVERO_LOG_ERROR, "carriers", carriers->name, NULL, 0,
-               "a thread was given up and there is none in its place");
+    vv_entity_unlock(&single->entity);
+    if (another) {
+        vv_carriers_fill_place(carriers);
     }
 }
 
@@ -629,17 +221,35 @@ static int fill(struct vivero_carriers *carriers,
                                                       : VIVERO_E_INVALID;
 }
 
-/* What the last reference leaves. */
-static void free_carriers(struct vivero_carriers *carriers)
+static void fini_conditions(struct vivero_carriers *carriers)
 {
     vv_cond_fini(&carriers->changed);
     vv_cond_fini(&carriers->spare);
     vv_cond_fini(&carriers->work);
+}
+
+/* What the last reference leaves. */
+static void free_carriers(struct vivero_carriers *carriers)
+{
+    vv_request_release(&carriers->farewell->request);
+    fini_conditions(carriers);
     vv_mutex_fini(&carriers->lock);
     vv_release(NULL, carriers, sizeof(*carriers), VV_CACHELINE);
     vv_timer_release();
     vv_reply_release();
     vv_memory_release();
+}
+
+void vv_carriers_release(struct vivero_carriers *carriers)
+{
+    bool last;
+
+    vv_mutex_lock(&carriers->lock);
+    last = --carriers->references == 0;
+    vv_mutex_unlock(&carriers->lock);
+    if (last) {
+        free_carriers(carriers);
+    }
 }
 
 static int init_conditions(struct vivero_carriers *carriers)
@@ -667,6 +277,12 @@ static int new_carriers(struct vivero_carriers **fresh)
         return VIVERO_E_NO_MEMORY;
     }
     if (init_conditions(carriers) != VIVERO_OK) {
+        vv_release(NULL, carriers, sizeof(*carriers), VV_CACHELINE);
+        return VIVERO_E_NO_MEMORY;
+    }
+    carriers->farewell = vv_single_new_stop();
+    if (carriers->farewell == NULL) {
+        fini_conditions(carriers);
         vv_release(NULL, carriers, sizeof(*carriers), VV_CACHELINE);
         return VIVERO_E_NO_MEMORY;
     }
@@ -700,7 +316,10 @@ static int start_threads(struct vivero_carriers *carriers)
     int error = VIVERO_OK;
 
     for (uint32_t i = 0; i < carriers->threads && error == VIVERO_OK; i++) {
-        error = start_carrier(carriers);
+        vv_mutex_lock(&carriers->lock);
+        carriers->existing++;
+        vv_mutex_unlock(&carriers->lock);
+        error = vv_carriers_start_thread(carriers);
     }
     return error;
 }
@@ -747,40 +366,62 @@ int vivero_carriers_open(const struct vivero_carriers_options *options,
     return error == VIVERO_OK ? open_carriers(options, carriers) : error;
 }
 
-/* One of the workers that are still carried; false: none. */
-static bool first_carried(struct vivero_carriers *carriers,
-                          struct vivero_ref *ref)
-{
-    bool found;
-
-    vv_mutex_lock(&carriers->lock);
-    found = carriers->carried != NULL;
-    if (found) {
-        *ref = carriers->carried->entity.ref;
-    }
-    vv_mutex_unlock(&carriers->lock);
-    return found;
-}
-
-void vivero_carriers_close(struct vivero_carriers *carriers)
+/* Have one of them end, and wait until it is not carried any more: one that was
+ * declared dead meanwhile runs once more, or takes its thread along. */
+static void stop_one_locked(struct vivero_carriers *carriers)
 {
     static const struct vivero_exit shutdown = {.kind = VIVERO_EXIT_SHUTDOWN};
-    struct vivero_ref ref;
+    const struct vivero_ref ref = carriers->carried->entity.ref;
 
-    VV_CHECK(carriers != NULL, "vivero_carriers_close(): NULL");
-    VV_CHECK(here == NULL || here->carriers != carriers,
-             "vivero_carriers_close() of %s on one of its own threads",
-             carriers->name);
-    while (first_carried(carriers, &ref)) {
-        (void)vivero_worker_stop(ref, &shutdown, VIVERO_FOREVER);
-    }
+    vv_mutex_unlock(&carriers->lock);
+    vv_single_stop_by(ref, carriers->farewell, &shutdown);
     vv_mutex_lock(&carriers->lock);
+    while (carriers->carried != NULL &&
+           vivero_ref_equal(carriers->carried->entity.ref, ref)) {
+        vv_cond_wait(&carriers->changed, &carriers->lock);
+    }
+}
+
+static void stop_all(struct vivero_carriers *carriers)
+{
+    vv_mutex_lock(&carriers->lock);
+    while (carriers->carried != NULL) {
+        stop_one_locked(carriers);
+    }
     carriers->closing = true;
-    wake_all_locked(carriers);
+    vv_carriers_wake_all_locked(carriers);
     while (carriers->existing > 0) {
         vv_cond_wait(&carriers->changed, &carriers->lock);
     }
     vv_mutex_unlock(&carriers->lock);
+}
+
+/* All of it is one wait: a carrier of others has somebody stand in for it, if
+ * there is anybody, and is not refused in the midst of it. */
+static void wait_for_all(struct vivero_carriers *carriers)
+{
+    struct vv_here *self = vv_here();
+    bool (*begin_wait)(void) = self->begin_wait;
+    void (*end_wait)(void) = self->end_wait;
+    bool stands_in = begin_wait != NULL && begin_wait();
+
+    self->begin_wait = NULL;
+    self->end_wait = NULL;
+    stop_all(carriers);
+    self->begin_wait = begin_wait;
+    self->end_wait = end_wait;
+    if (stands_in) {
+        end_wait();
+    }
+}
+
+void vivero_carriers_close(struct vivero_carriers *carriers)
+{
+    VV_CHECK(carriers != NULL, "vivero_carriers_close(): NULL");
+    VV_CHECK(!vv_carriers_are_here(carriers),
+             "vivero_carriers_close() of %s on one of its own threads",
+             carriers->name);
+    wait_for_all(carriers);
     vv_thread_reap();
-    release_carriers(carriers);
+    vv_carriers_release(carriers);
 }

@@ -13,7 +13,9 @@ worker_libworker_la_SOURCES = \
 	%D%/retry.c \
 	%D%/ticket.h \
 	%D%/watchdog.c %D%/watchdog.h \
+	%D%/carriers_private.h \
 	%D%/carriers.c \
+	%D%/carriers_threads.c \
 	%D%/dictionary.c \
 	%D%/single_private.h \
 	%D%/single.c \

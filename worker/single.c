@@ -303,24 +303,26 @@ int vv_single_bind(struct vv_single *single, struct vivero_ref ref,
     if (single->options.name != NULL) {
         error = vv_name_give(ref, single->options.name, holder);
         if (error != VIVERO_OK) {
-            vv_single_cancel(single);
+            vv_single_cancel(single, error);
         }
     }
     return error;
 }
 
-void vv_single_cancel(struct vv_single *single)
+void vv_single_cancel(struct vv_single *single, int error)
 {
-    static const struct vivero_exit never = {.kind = VIVERO_EXIT_NOBODY};
+    const struct vivero_exit exit =
+        vivero_reason(VIVERO_EXIT_INIT_FAILED, error, vivero_strerror(error));
 
-    (void)vv_entity_disown(single->entity.ref);
-    (void)vv_entity_end(&single->entity, &never);
+    /* A supervisor, whose bare entity it replaced, hears of it no other way. */
+    vv_entity_started(single->entity.ref, error, &exit);
+    (void)vv_entity_end(&single->entity, &exit);
     vv_entity_release(&single->entity);
 }
 
 /* ---- The end ------------------------------------------------------------------------------ */
 
-static void log_end(const struct vv_single *single)
+static void log_end(const struct vv_single *single, bool was_up)
 {
     char code[16];
     const struct vivero_log_field fields[] = {
@@ -328,19 +330,21 @@ static void log_end(const struct vv_single *single)
         {"code", code},
         {"text", single->exit.text}};
     bool clean = vivero_exit_is_clean(&single->exit) ||
-                 (single->options.quiet && !single->up);
+                 (single->options.quiet && !was_up);
 
     (void)snprintf(code, sizeof(code), "%d", single->exit.code);
     vv_log(clean ? VIVERO_LOG_DEBUG : VIVERO_LOG_WARNING, "worker",
            single->label, fields, 3, "%s", clean ? "ended" : "failed");
 }
 
-/* Its own failure takes the place of the reason. */
+/* Its own failure takes the place of the reason. If it ends its thread, all that
+ * follows is done by thread_left(). */
 static __attribute__((noinline)) void run_terminate(struct vv_single *single)
 {
     struct vivero_entity *stage = single->stage;
     sigjmp_buf recovery;
 
+    single->terminated = true;
     stage->recovery = &recovery;
     if (sigsetjmp(recovery, 0) == 0) {
         single->spec.terminate(&stage->self, single->payload, &single->exit,
@@ -374,10 +378,15 @@ static void settle_callers(struct vv_single *single)
     vv_reply_default(&single->debts, VIVERO_E_DOWN, &single->exit);
 }
 
+/* From here on the stage is its carrier's, which may be about to lend it to
+ * somebody else while others still look at this one. */
 static void leave_carriers(struct vv_single *single)
 {
     if (single->carriers != NULL) {
         (void)vv_timer_cancel_and_wait(&single->idle_timer);
+        vv_entity_hold(&single->entity);
+        single->stage = NULL;
+        vv_entity_unlock(&single->entity);
         vv_carriers_remove(single->carriers, single);
     }
 }
@@ -385,13 +394,15 @@ static void leave_carriers(struct vv_single *single)
 void vv_single_finish(struct vv_single *single)
 {
     struct vv_request *stop = single->stop;
+    bool was_up = single->up;
     struct vivero_exit exit;
 
     if (single->stage != NULL) {
         single->stage->recovery = NULL;
         vv_worker_run_defers(single->stage);
     }
-    if (single->up && single->terminates && single->spec.terminate != NULL) {
+    if (single->up && single->terminates && !single->terminated &&
+        single->spec.terminate != NULL) {
         run_terminate(single);
     }
     vv_name_forget(&single->entity);
@@ -401,7 +412,7 @@ void vv_single_finish(struct vv_single *single)
         vv_worker_set_here(vv_here(), NULL);
         vv_here()->waiter = NULL;
     }
-    log_end(single);
+    log_end(single, was_up);
     vv_wait_set_absent(&single->waiter, true);
     vv_single_unwatch(single);
     leave_carriers(single);
@@ -542,8 +553,8 @@ static void run_thread(void *ctx)
     vv_single_wake(single);
     pthread_cleanup_push(thread_left, single);
     live(single);
-    pthread_cleanup_pop(0);
     leave(single);
+    pthread_cleanup_pop(0);
 }
 
 int vv_single_launch(struct vv_single *single)

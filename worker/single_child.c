@@ -106,7 +106,7 @@ static int start(const struct vivero_child_start *start)
     }
     error = vv_single_launch(single);
     if (error != VIVERO_OK) {
-        vv_single_cancel(single);
+        vv_single_cancel(single, error);
         return error;
     }
     return VIVERO_CHILD_STARTING;

@@ -62,10 +62,9 @@ void vv_single_serve(struct vv_single *single, struct vv_request *request)
         begin_stop(single, request);
         return;
     case VV_REQUEST_SUSPEND:
-        vv_entity_suspend(&single->entity, true);
-        break;
     case VV_REQUEST_RESUME:
-        vv_entity_suspend(&single->entity, false);
+        single->suspended = request->kind == VV_REQUEST_SUSPEND;
+        vv_entity_suspend(&single->entity, single->suspended);
         break;
     case VV_REQUEST_GET_STATE:
         result = get_state(single, state);
@@ -208,17 +207,46 @@ static bool is_same(const struct vivero_exit *a, const struct vivero_exit *b)
     return a->kind == b->kind && a->code == b->code;
 }
 
+struct vv_state_request *vv_single_new_stop(void)
+{
+    struct vv_state_request *request = new_request(VV_REQUEST_STOP, NULL, 0);
+
+    if (request != NULL) {
+        request->request.ends = true;
+    }
+    return request;
+}
+
+void vv_single_stop_by(struct vivero_ref ref, struct vv_state_request *request,
+                       const struct vivero_exit *reason)
+{
+    struct vv_single *single;
+    bool known;
+
+    if (find(ref, &single) == VIVERO_OK) {
+        request->reason = *reason;
+        /* relaxed: handed over by the entity's lock. */
+        atomic_store_explicit(&request->request.word, 0, memory_order_relaxed);
+        known = begin_wait(single);
+        (void)vv_request_send(&request->request, ref, VIVERO_FOREVER);
+        if (known) {
+            end_wait();
+        }
+        vv_entity_release(&single->entity);
+    }
+    vv_thread_reap();
+}
+
 static int stop(struct vv_single *single, const struct vivero_exit *reason,
                 int64_t timeout_ns)
 {
-    struct vv_state_request *request = new_request(VV_REQUEST_STOP, NULL, 0);
+    struct vv_state_request *request = vv_single_new_stop();
     int error;
 
     if (request == NULL) {
         return VIVERO_E_NO_MEMORY;
     }
     request->reason = *reason;
-    request->request.ends = true;
     error = ask(single, &request->request, timeout_ns);
     if (error == VIVERO_OK || error == VIVERO_E_DOWN) {
         error =
@@ -242,7 +270,9 @@ int vivero_worker_stop(struct vivero_ref ref, const struct vivero_exit *reason,
     if (error == VIVERO_OK) {
         error = stop(single, reason != NULL ? reason : &normal, timeout_ns);
         vv_entity_release(&single->entity);
-        vv_thread_reap();
+    }
+    if (error != VIVERO_E_FORKED) {
+        vv_thread_reap(); /* it has ended, maybe by itself a moment ago */
     }
     return error;
 }
@@ -266,6 +296,18 @@ bool vv_single_is_asked_to_end(const struct vivero_entity *worker)
 
 /* ---- Looking -------------------------------------------------------------------------------- */
 
+/* Who starts it is told when init is over. */
+static enum vivero_worker_state
+state_of_locked(const struct vv_single *single,
+                const struct vivero_worker_snapshot *seen)
+{
+    if (single->kind == VV_SINGLE_CALLBACKS &&
+        (single->entity.flags & VV_ENTITY_TOLD) == 0) {
+        return VIVERO_WORKER_STARTING;
+    }
+    return seen->busy_for_ns > 0 ? VIVERO_WORKER_BUSY : VIVERO_WORKER_IDLE;
+}
+
 static void fill_numbers(struct vv_single *single,
                          struct vivero_worker_info *info)
 {
@@ -276,10 +318,9 @@ static void fill_numbers(struct vv_single *single,
     handled = single->handled;
     failed = single->failed;
     if (single->stage != NULL) {
-        vv_worker_snapshot(single->stage, &info->worker);
-    } else {
-        info->worker.state = VIVERO_WORKER_IDLE;
+        vv_worker_look(single->stage, &info->worker);
     }
+    info->worker.state = state_of_locked(single, &info->worker);
     info->worker.handled += handled;
     info->worker.failed += failed;
     info->worker.queued = single->entity.queued;

@@ -87,7 +87,9 @@ struct vv_single {
     bool up;    /* and succeeded: terminate and destroy will run */
     bool ended;
     bool terminates; /* this end is one that terminate hears of */
+    bool terminated; /* and has heard of */
     bool continues;
+    bool suspended; /* as its entity's flag says */
     uint32_t continue_tag;
     int64_t idle_timeout_ns; /* asked for by the running callback; -1: none */
     int64_t idle_deadline_ns;
@@ -128,8 +130,8 @@ int vv_single_bind(struct vv_single *single, struct vivero_ref ref,
 int vv_single_launch(struct vv_single *single);
 /* It ends on its thread, for single->exit. */
 void vv_single_finish(struct vv_single *single);
-/* Undo a single that was bound and never ran. */
-void vv_single_cancel(struct vv_single *single);
+/* Undo a single that was bound and never ran; its owner is told the error. */
+void vv_single_cancel(struct vv_single *single, int error);
 /* Declare it dead from outside: what its handler does is nobody's business any
  * more, its thread is given up. False: it has ended by itself. */
 bool vv_single_kill(struct vivero_ref ref, const struct vivero_exit *exit);
@@ -162,6 +164,14 @@ struct vv_single *vv_single_of(struct vv_entity *entity);
 /* The single the calling thread is; stops the program if it is none. */
 struct vv_single *vv_single_here(const char *what);
 
+/* ---- single_control.c ---- */
+
+/* A request to stop, to be used again and again. NULL: no memory. */
+struct vv_state_request *vv_single_new_stop(void);
+/* Have one end for this reason, and wait until it has. Needs no memory. */
+void vv_single_stop_by(struct vivero_ref ref, struct vv_state_request *request,
+                       const struct vivero_exit *reason);
+
 /* ---- single_step.c: one thing after another ---- */
 
 enum vv_step { VV_STEP_DONE, VV_STEP_NOTHING, VV_STEP_ENDED };
@@ -181,7 +191,8 @@ void vv_single_serve(struct vv_single *single, struct vv_request *request);
 void vv_single_fill_info(struct vv_single *single,
                          struct vv_envelope *envelope);
 void vv_single_drop_info(struct vv_single *single);
-/* When its idle time-out is due; VIVERO_FOREVER: never. */
+/* When its idle time-out is due; VIVERO_FOREVER: never, or it is suspended, for
+ * then its messages wait and it is told nothing. */
 int64_t vv_single_idle_deadline(const struct vv_single *single);
 
 /* ---- single_watch.c ---- */

@@ -150,7 +150,7 @@ int vv_single_set_going(struct vv_single *single, struct vv_starter *starter,
     }
     if (error != VIVERO_OK) {
         untie(fresh, wish);
-        vv_single_cancel(single);
+        vv_single_cancel(single, error);
         return error;
     }
     *ref = fresh;
@@ -158,16 +158,17 @@ int vv_single_set_going(struct vv_single *single, struct vv_starter *starter,
 }
 
 /* It is still in its init: from now on it is dead to all others. */
-static void give_up(struct vivero_ref ref, const struct vv_tie_wish *wish)
+static void give_up(struct vv_starter *starter, struct vivero_ref ref,
+                    const struct vv_tie_wish *wish)
 {
     const struct vivero_exit late = vivero_reason(
         VIVERO_EXIT_KILLED, VIVERO_E_TIMED_OUT, "its init took too long");
-    struct vivero_exit exit;
 
     untie(ref, wish);
     (void)vv_single_kill(ref, &late);
-    /* Or it is ending by itself: then its name is free in a moment. */
-    (void)vv_entity_await_end(ref, VIVERO_FOREVER, &exit);
+    /* Or it is ending by itself: then its last word comes in a moment. */
+    vv_starter_await_end(starter);
+    vv_thread_reap();
 }
 
 static int start_failed(struct vv_starter *starter, struct vivero_ref ref,
@@ -189,12 +190,8 @@ static int await_start(struct vv_starter *starter, struct vivero_ref ref,
         starter, vv_deadline_after(vivero_now(), timeout_ns));
 
     if (error != VIVERO_OK) {
-        (void)vv_entity_disown(ref);
-        /* Nothing is told any more; but it may have been. */
-        if (vv_starter_await_start(starter, 0) != VIVERO_OK) {
-            give_up(ref, wish);
-            return error;
-        }
+        give_up(starter, ref, wish);
+        return error;
     }
     if (starter->error != VIVERO_OK) {
         return start_failed(starter, ref, wish);

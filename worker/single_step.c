@@ -160,7 +160,7 @@ void vv_single_given_up(struct vv_single *single)
 void vv_single_left(struct vv_single *single, const struct vivero_exit *exit)
 {
     single->terminates = true;
-    if (single->up || single->kind != VV_SINGLE_CALLBACKS) {
+    if (single->up || single->ended || single->kind != VV_SINGLE_CALLBACKS) {
         vv_single_set_end(single, exit);
     } else {
         start_failed(single, VIVERO_E_DOWN, exit);
@@ -283,13 +283,14 @@ static void obey(struct vv_single *single, struct vv_envelope *verdict)
 
 int64_t vv_single_idle_deadline(const struct vv_single *single)
 {
-    return single->idle_deadline_ns;
+    return single->suspended ? VIVERO_FOREVER : single->idle_deadline_ns;
 }
 
 static bool idle_is_over(const struct vv_single *single)
 {
-    return single->idle_deadline_ns != VIVERO_FOREVER &&
-           vivero_now() >= single->idle_deadline_ns;
+    int64_t due = vv_single_idle_deadline(single);
+
+    return due != VIVERO_FOREVER && vivero_now() >= due;
 }
 
 /* A message, a request, a signal; or the time without any is over. */
@@ -314,6 +315,17 @@ static enum vv_step next_mail(struct vv_single *single)
     return VV_STEP_DONE;
 }
 
+/* Between messages vv_entity_take() says so. */
+static bool was_declared_dead(struct vv_single *single)
+{
+    bool dead;
+
+    vv_entity_hold(&single->entity);
+    dead = (single->entity.flags & VV_ENTITY_ENDING) != 0;
+    vv_entity_unlock(&single->entity);
+    return dead;
+}
+
 enum vv_step vv_single_step(struct vv_single *single)
 {
     enum vv_step step = VV_STEP_DONE;
@@ -321,7 +333,9 @@ enum vv_step vv_single_step(struct vv_single *single)
     if (single->ended) {
         return VV_STEP_ENDED;
     }
-    if (!single->begun) {
+    if ((!single->begun || single->continues) && was_declared_dead(single)) {
+        vv_single_given_up(single);
+    } else if (!single->begun) {
         initialise(single);
     } else if (single->continues) {
         single->continues = false;

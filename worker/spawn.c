@@ -279,4 +279,5 @@ void vivero_detach(const struct vivero_exit *reason)
     single->exit =
         reason != NULL ? *reason : vivero_reason(VIVERO_EXIT_NORMAL, 0, NULL);
     vv_single_finish(single);
+    vv_thread_reap();
 }

@@ -429,6 +429,7 @@ bool vv_worker_try_here(struct vv_crew *crew, uint32_t seat,
         step_in(crew, seat, operation, in, deadline_ns);
     struct vv_here *here = vv_here();
     struct vivero_entity *previous = here->worker;
+    struct vivero_ref within = here->within;
     const void *inside;
 
     if (worker == NULL) {
@@ -442,11 +443,13 @@ bool vv_worker_try_here(struct vv_crew *crew, uint32_t seat,
     inside = vv_here_enter(here, worker);
     vv_worker_set_here(here, worker);
     here->waiter = worker->waiter;
+    here->within = worker->spec->within;
     pthread_cleanup_push(caller_left, worker);
     run_with_recovery(worker);
     pthread_cleanup_pop(0);
     vv_worker_set_here(here, previous);
     here->waiter = previous != NULL ? previous->waiter : NULL;
+    here->within = within;
     vv_here_leave(here, inside);
     if (previous != NULL) {
         vv_wait_end(vv_worker_waiter(previous));
@@ -718,8 +721,8 @@ static enum vivero_worker_state state_of(struct vivero_entity *worker,
     return VIVERO_WORKER_ABSENT;
 }
 
-void vv_worker_snapshot(struct vivero_entity *worker,
-                        struct vivero_worker_snapshot *snapshot)
+void vv_worker_look(struct vivero_entity *worker,
+                    struct vivero_worker_snapshot *snapshot)
 {
     uint64_t ticket = vv_ticket_load(worker);
     bool busy = vv_ticket_is_running(ticket);
@@ -742,6 +745,12 @@ void vv_worker_snapshot(struct vivero_entity *worker,
     snapshot->failed = counted(&worker->failed);
     snapshot->stolen = worker->seat != NULL ? counted(&worker->seat->taken) : 0;
     snapshot->restarts = counted(&worker->incarnation);
+}
+
+void vv_worker_snapshot(struct vivero_entity *worker,
+                        struct vivero_worker_snapshot *snapshot)
+{
+    vv_worker_look(worker, snapshot);
     vv_mutex_lock(&worker->lock);
     snapshot->last_exit = worker->last_exit;
     if (worker->retire && snapshot->state != VIVERO_WORKER_ABSENT) {

@@ -6,6 +6,7 @@
  * thread that runs it. */
 
 #include <vivero/exit.h>
+#include <vivero/ref.h>
 #include <vivero/worker_self.h>
 
 #include "base/memory.h"
@@ -54,6 +55,7 @@ struct vv_worker_spec {
     void *thread_ctx;
     vv_worker_news_fn *news;
     void *owner;
+    struct vivero_ref within; /* the child that the owner is; nobody */
     struct vv_account *account;
     struct vv_watch *watch;  /* NULL: nobody looks how long handlers run */
     vv_worker_dead_fn *dead; /* NULL: nobody wants dead letters */
@@ -160,9 +162,12 @@ const struct vv_worker_spec *
 vv_worker_spec_of(const struct vivero_entity *worker);
 uint32_t vv_worker_index(const struct vivero_entity *worker);
 
-/* Numbers for a snapshot; queued, oldest age and payload are not filled in. */
+/* Numbers for a snapshot; queued, oldest age and payload are not filled in. The
+ * second one leaves out its last exit, and takes no lock. */
 void vv_worker_snapshot(struct vivero_entity *worker,
                         struct vivero_worker_snapshot *snapshot);
+void vv_worker_look(struct vivero_entity *worker,
+                    struct vivero_worker_snapshot *snapshot);
 void *vv_worker_payload(struct vivero_entity *worker);
 
 #endif

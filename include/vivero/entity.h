@@ -126,6 +126,9 @@ VIVERO_API int vivero_timer_read(struct vivero_timer timer, int64_t *left_ns);
 VIVERO_API int vivero_signal(struct vivero_ref to,
                              const struct vivero_exit *reason);
 
+/* The signal KILL. Errors: GONE, NO_MEMORY, FORKED. */
+VIVERO_API int vivero_kill(struct vivero_ref to);
+
 /* Whether the caller is told of exits instead of ending with them; returns what
  * it was before. */
 VIVERO_API bool vivero_trap_exits(bool trap);

@@ -77,7 +77,7 @@ vivero_future_wait_any(const struct vivero_future *futures, size_t count,
 
 /* The same, until each of them has its answer or was used up.
  * Returns 0; AGAIN; DEADLOCK as vivero_future_wait(); FORKED. */
-VIVERO_API VIVERO_MUST_USE int
+VIVERO_API int
 vivero_future_wait_all(const struct vivero_future *futures, size_t count,
                        int64_t timeout_ns);
 

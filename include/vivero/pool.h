@@ -40,7 +40,8 @@ enum vivero_pick {
 
 /* The pool spent its restart budget and went down; reason is the last failure.
  * Runs once, on the supervisor's thread, after everybody who waited was told.
- * The pool must still be closed, by another thread. */
+ * The pool must still be closed, by another thread; a supervisor's child is
+ * closed by that. */
 typedef void vivero_pool_down_fn(struct vivero_pool *pool,
                                  const struct vivero_exit *reason, void *ctx);
 
@@ -166,10 +167,6 @@ VIVERO_API VIVERO_MUST_USE int
 vivero_pool_open(const struct vivero_pool_options *options,
                  struct vivero_pool **pool);
 
-/* As a supervisor's child: .ops = &vivero_child_pool, .options = its options.
- * One that goes down ends as its supervisor's budget does. */
-VIVERO_API extern const struct vivero_child_ops vivero_child_pool;
-
 /* The same with payload_size set to the given one, whatever options says: what
  * VIVERO_POOL_TYPE's open calls. */
 VIVERO_API VIVERO_MUST_USE int
@@ -189,6 +186,64 @@ VIVERO_API void vivero_pool_options_init(struct vivero_pool_options *options);
  * Errors: TIMED_OUT when a worker was abandoned; the pool is closed then, too.
  * FORKED in a forked child, where the pool's threads never were. */
 VIVERO_API int vivero_pool_close(struct vivero_pool *pool);
+
+/* ---- As the child of a supervisor ---------------------------------------- */
+
+/* A pool as a child: .ops = &vivero_child_pool, .options = one of these, or NULL
+ * for all defaults. Zero is the default of all fields. */
+struct vivero_child_pool_options {
+    size_t size; /* set by VIVERO_CHILD_POOL_OPTIONS */
+    const struct vivero_pool_options *options; /* copied, with its strings and
+                                                  CPUs; ctx and thread_ctx are
+                                                  not; NULL: all defaults.
+                                                  shutdown_ns 0: the spec's */
+    size_t payload_size;       /* in place of options' one; 0: that */
+    struct vivero_pool **pool; /* gets the handle; NULL: see
+                                  vivero_pool_of_child() */
+};
+
+#define VIVERO_CHILD_POOL_OPTIONS(...)          \
+    (&(const struct vivero_child_pool_options){ \
+        .size = sizeof(struct vivero_child_pool_options), __VA_ARGS__})
+
+/* The kind. A thread of the child's own ("NAME/child") opens the pool, waits,
+ * and closes it, so the supervisor never waits for an init or a handler.
+ *
+ * *pool is written once, before the child is first up, and is the handle of all
+ * its incarnations. It may be used by any thread until the supervisor forgets
+ * the child's spec, and after that: with a living pool behind it, calls are
+ * handled; after it went down they are answered DOWN, and vivero_last_exit()
+ * says why, until the next incarnation is up; while it is being stopped, after
+ * its last worker halted, and when there will be no other, CLOSING. Each
+ * incarnation begins with empty mailboxes. A worker's own handle means its own
+ * incarnation. To close it is misuse: that is the supervisor's. What is true of
+ * a closed pool's handle, that it is noticed until tens of thousands of others
+ * have been opened, is true from the moment when the spec is forgotten.
+ *
+ * With pool there is one such child at a time: while one is alive, a start from
+ * the same copy of these options fails with EXISTS. In a template, from which
+ * many are started, pool is NULL, and each incarnation has a handle of its own.
+ *
+ * How it ends: its budget was spent: RESTART_LIMIT, with code and text of the
+ * last failure, which is abnormal, so permanent and transient ones are started
+ * again, after on_down has returned; its last worker halted: NORMAL; asked to:
+ * for that reason, or KILLED if shutdown_ns of options passed. When the spec's
+ * shutdown_ns passes its running handlers are abandoned, as by a close, without
+ * anybody waiting; so are those of an init that exceeds start_timeout_ns.
+ *
+ * Start fails with what vivero_pool_open() returns; with UNSUPPORTED if it is
+ * given an argument; with EXISTS, see above. */
+VIVERO_API extern const struct vivero_child_ops vivero_child_pool;
+
+/* The handle of a child's living pool; NULL: it is not up, or no pool. The
+ * child may end at any time: the handle answers CLOSING then, or as above.
+ * Thread: any. Never blocks. */
+VIVERO_API struct vivero_pool *vivero_pool_of_child(struct vivero_ref child);
+
+VIVERO_API void
+vivero_child_pool_options_init(struct vivero_child_pool_options *options);
+
+/* ---- Draining ------------------------------------------------------------ */
 
 /* What became of the messages that were in the pool when a drain began. */
 struct vivero_drain_report {
@@ -352,7 +407,7 @@ VIVERO_API VIVERO_MUST_USE int vivero_pool_resize(struct vivero_pool *pool,
 /* How many workers messages are sent to: its size, less those that halted. */
 VIVERO_API uint32_t vivero_pool_size(const struct vivero_pool *pool);
 
-/* The pool's name. Valid until close. */
+/* The pool's name. Valid until close; a child's until its spec is forgotten. */
 VIVERO_API const char *vivero_pool_name(const struct vivero_pool *pool);
 
 /* The pool whose handler the calling thread runs; NULL elsewhere. */

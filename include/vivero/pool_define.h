@@ -19,6 +19,7 @@
  * With VIVERO_SHORT_NAMES defined first: defsynch, defasynch, declsynch,
  * declasynch. */
 
+#include <vivero/future.h>
 #include <vivero/pool.h>
 #include <vivero/pool_define_args.h>
 
@@ -34,11 +35,15 @@ struct vivero_nothing {
  *   int NAME_open(options, struct NAME *)    as vivero_pool_open, with
  *                                            payload_size = sizeof(payload)
  *   int NAME_close(struct NAME *)            as vivero_pool_close, and zeroes
+ *   struct vivero_child_pool_options NAME_child(options, struct NAME *)
+ *                                            for a supervisor's child, whose
+ *                                            handle this is
  *   struct vivero_pool *NAME_pool(...)       for everything else
  *   payload_type *NAME_payload(self)         this worker's payload
  *   uint32_t NAME_id(self)                   this worker's number
  *   struct NAME_state NAME_state(self)       both: .id and .payload
- *   NAME_to_call, NAME_to_cast               for the functions below */
+ *   NAME_to_call, NAME_to_cast, NAME_to_call_async
+ *                                            for the functions below */
 #define VIVERO_POOL_TYPE(name_, payload_type_)                                \
     struct name_ {                                                            \
         struct vivero_pool *pool;                                             \
@@ -63,11 +68,31 @@ struct vivero_nothing {
         pool->pool = NULL;                                                    \
         return vivero_pool_close(closing);                                    \
     }                                                                         \
+    VIVERO_UNUSED static inline struct vivero_child_pool_options              \
+        name_##_child(const struct vivero_pool_options *options,              \
+                      struct name_ *pool)                                     \
+    {                                                                         \
+        struct vivero_child_pool_options child;                               \
+                                                                              \
+        vivero_child_pool_options_init(&child);                               \
+        child.options = options;                                              \
+        child.payload_size = sizeof(payload_type_);                           \
+        child.pool = &pool->pool;                                             \
+        return child;                                                         \
+    }                                                                         \
     VIVERO_UNUSED static inline int name_##_to_call(                          \
         const struct name_ *pool, const struct vivero_operation *operation,   \
         const void *in, void *out, const struct vivero_send *send)            \
     {                                                                         \
         return vivero_pool_call(pool->pool, operation, in, out, send);        \
+    }                                                                         \
+    VIVERO_UNUSED static inline int name_##_to_call_async(                    \
+        const struct name_ *pool, const struct vivero_operation *operation,   \
+        const void *in, const struct vivero_send *send,                       \
+        struct vivero_future *future)                                         \
+    {                                                                         \
+        return vivero_pool_call_async(pool->pool, operation, in, send,        \
+                                      future);                                \
     }                                                                         \
     VIVERO_UNUSED static inline int name_##_to_cast(                          \
         const struct name_ *pool, const struct vivero_operation *operation,   \
@@ -109,6 +134,8 @@ struct vivero_nothing {
  *   int TYPE_NAME(struct TYPE *pool, args..., reply_type *reply)
  *   int TYPE_NAME_with(struct TYPE *pool, const struct vivero_send *send,
  *                      args..., reply_type *reply)
+ *   int TYPE_NAME_async(struct TYPE *pool, const struct vivero_send *send,
+ *                       args..., struct vivero_future *future)
  *   struct TYPE_NAME_in, TYPE_NAME_operation, TYPE_NAME_thunk, TYPE_NAME_body
  *
  * In the body: self, the arguments, reply (never NULL). It returns what a
@@ -125,7 +152,11 @@ struct vivero_nothing {
                   reply_type_ *reply);                                        \
     int function_##_with(struct type_ *target, const struct vivero_send *send   \
                              VIVERO_ARGS_PARAMS(__VA_ARGS__),                 \
-                         reply_type_ *reply)
+                         reply_type_ *reply);                                 \
+    int function_##_async(struct type_ *target,                               \
+                          const struct vivero_send *send                      \
+                              VIVERO_ARGS_PARAMS(__VA_ARGS__),                \
+                          struct vivero_future *future)
 
 #define VIVERO_DEFSYNCH(type_, reply_type_, ...)                              \
     VIVERO_DEFSYNCH_(type_, reply_type_,                                      \
@@ -165,6 +196,17 @@ struct vivero_nothing {
                                                                               \
         return type_##_to_call(target, &function_##_operation, &vivero_args,  \
                                reply, send);                                  \
+    }                                                                         \
+    int function_##_async(struct type_ *target,                               \
+                          const struct vivero_send *send                      \
+                              VIVERO_ARGS_PARAMS(__VA_ARGS__),                \
+                          struct vivero_future *future)                       \
+    {                                                                         \
+        const struct function_##_in vivero_args = {                           \
+            VIVERO_ARGS_VALUES(__VA_ARGS__)};                                 \
+                                                                              \
+        return type_##_to_call_async(target, &function_##_operation,          \
+                                     &vivero_args, send, future);             \
     }                                                                         \
     int function_(struct type_ *target VIVERO_ARGS_PARAMS(__VA_ARGS__),         \
                   reply_type_ *reply)                                         \
@@ -250,7 +292,11 @@ struct vivero_nothing {
                         reply_type_ *reply);                                  \
     int type_##_##name_##_with(struct type_ *target,                            \
                                const struct vivero_send *send,                \
-                               const in_type_ *in, reply_type_ *reply)
+                               const in_type_ *in, reply_type_ *reply);       \
+    int type_##_##name_##_async(struct type_ *target,                         \
+                                const struct vivero_send *send,               \
+                                const in_type_ *in,                           \
+                                struct vivero_future *future)
 
 #define VIVERO_DEFSYNCH_STRUCT(type_, reply_type_, name_, in_type_)           \
     VIVERO_DECLARE_SYNCH_STRUCT(type_, reply_type_, name_, in_type_);         \
@@ -275,6 +321,14 @@ struct vivero_nothing {
     {                                                                         \
         return type_##_to_call(target, &type_##_##name_##_operation, in,      \
                                reply, send);                                  \
+    }                                                                         \
+    int type_##_##name_##_async(struct type_ *target,                         \
+                                const struct vivero_send *send,               \
+                                const in_type_ *in,                           \
+                                struct vivero_future *future)                 \
+    {                                                                         \
+        return type_##_to_call_async(target, &type_##_##name_##_operation,    \
+                                     in, send, future);                       \
     }                                                                         \
     int type_##_##name_(struct type_ *target, const in_type_ *in,               \
                         reply_type_ *reply)                                   \

@@ -46,12 +46,6 @@ enum vivero_child_type { VIVERO_CHILD_WORKER = 0, VIVERO_CHILD_SUPERVISOR };
 /* As a child's shutdown_ns: kill it at once. */
 #define VIVERO_BRUTAL_KILL (-3)
 
-/* The kinds there are; options are their options structs. vivero_child_worker is
- * in worker.h, vivero_child_pool in pool.h. */
-VIVERO_BEGIN
-VIVERO_API extern const struct vivero_child_ops vivero_child_supervisor;
-VIVERO_END
-
 /* ---- Specs and options ---------------------------------------------------------- */
 
 /* "VIVERO_NONE" is an explicit zero where it is allowed. */
@@ -70,12 +64,11 @@ struct vivero_child_spec {
                                  the child is killed */
     bool significant;
     bool own_thread; /* dynamic: a thread of its own, not the shared ones */
-    int32_t
-        intensity; /* a budget of its own, in place of the supervisor's: more
-                          restarts than this within period_ns and it is left
-                          alone (quarantined; a dynamic one is forgotten), its
-                          siblings untouched; 0: the supervisor's counts;
-                          VIVERO_NONE: none is allowed */
+    /* A budget of its own in place of the supervisor's: after more restarts than
+     * this within period_ns it is left alone (quarantined; a dynamic one is
+     * forgotten), its siblings untouched. 0: the supervisor's counts;
+     * VIVERO_NONE: no restart is allowed. */
+    int32_t intensity;
     int64_t period_ns;      /* of that budget; 0: the supervisor's */
     int64_t backoff_ns;     /* delay before the second restart in a row, or that
                                of its group, doubling from there with jitter;
@@ -111,8 +104,10 @@ struct vivero_report {
                              children with the same reason; else 1 */
 };
 
-/* On the supervisor's thread, under no lock; a call of that supervisor from here
- * is answered DEADLOCK. */
+/* On the supervisor's thread, under no lock, in the order of the incidents; before
+ * vivero_supervisor_start() returns, or a later call is answered, whatever
+ * happened before has been reported. A call of that supervisor from here is
+ * answered DEADLOCK. */
 typedef void vivero_report_fn(const struct vivero_report *report, void *ctx);
 
 /* The supervisor gave up and nobody is above it: the last word before it is
@@ -181,6 +176,10 @@ enum vivero_spec_fault {
 };
 
 VIVERO_BEGIN
+
+/* A supervisor as a child: .options = its options, which are copied with all
+ * they point to. Each incarnation is made anew from them. */
+VIVERO_API extern const struct vivero_child_ops vivero_child_supervisor;
 
 VIVERO_API void vivero_child_spec_init(struct vivero_child_spec *spec);
 VIVERO_API void

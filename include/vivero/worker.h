@@ -32,7 +32,8 @@ struct vivero_carriers; /* threads that many workers share */
 typedef int vivero_info_fn(struct vivero_self *self,
                            const struct vivero_info *info, void *ctx);
 
-/* What vivero_continue() asked for: runs before the next message. */
+/* What vivero_continue() asked for: runs before the next message. Returns what a
+ * handler does, without a reply. */
 typedef int vivero_continue_fn(struct vivero_self *self, uint32_t tag,
                                void *ctx);
 

@@ -28,7 +28,8 @@
  *   int NAME_start_link(options, struct NAME *)
  *   int NAME_stop(struct NAME *)             normal, waits until it has ended
  *   payload_type *NAME_payload(self)         this worker's payload
- *   NAME_to_call, NAME_to_cast               for VIVERO_DEFSYNCH and ..ASYNCH */
+ *   NAME_to_call, NAME_to_cast, NAME_to_call_async
+ *                                            for VIVERO_DEFSYNCH and ..ASYNCH */
 #define VIVERO_WORKER_TYPE(name_, payload_type_)                              \
     struct name_ {                                                            \
         struct vivero_ref ref;                                                \
@@ -58,6 +59,14 @@
     {                                                                         \
         return vivero_worker_call(worker->ref, operation, in, out, send);     \
     }                                                                         \
+    VIVERO_UNUSED static inline int name_##_to_call_async(                    \
+        const struct name_ *worker, const struct vivero_operation *operation, \
+        const void *in, const struct vivero_send *send,                       \
+        struct vivero_future *future)                                         \
+    {                                                                         \
+        return vivero_worker_call_async(worker->ref, operation, in, send,     \
+                                        future);                              \
+    }                                                                         \
     VIVERO_UNUSED static inline int name_##_to_cast(                          \
         const struct name_ *worker, const struct vivero_operation *operation, \
         const void *in, const struct vivero_send *send)                       \
@@ -70,5 +79,13 @@
         return (payload_type_ *)vivero_entity_payload(self->entity);          \
     }                                                                         \
     struct name_
+
+/* The options of such a worker as a supervisor's child, with the size of its
+ * payload; at least one more, such as .name:
+ *
+ *     .options = VIVERO_WORKER_OPTIONS_OF(counter, .name = "counter") */
+#define VIVERO_WORKER_OPTIONS_OF(name_, ...)                                  \
+    VIVERO_WORKER_OPTIONS(.payload_size = sizeof(*name_##_payload(NULL)),     \
+                          __VA_ARGS__)
 
 #endif

@@ -50,7 +50,7 @@ vivero_spawn_monitor(const struct vivero_spawn_options *options,
  * return. An attached thread is told DOWN by its result, with the reason in
  * vivero_last_exit(), and has been detached by it.
  *
- * Blocks: up to timeout_ns; 0: not at all.
+ * Blocks: up to timeout_ns; 0 or less: not at all.
  * Errors: TIMED_OUT; DOWN; FORKED. Misuse: in a worker with callbacks. */
 VIVERO_API VIVERO_MUST_USE int vivero_receive(const struct vivero_info **info,
                                               int64_t timeout_ns);

@@ -302,6 +302,15 @@ void vv_thread_reap(void)
     vv_mutex_unlock(&heirs);
 }
 
+/* A program that ends, or lets go of the library, need not care for the thread
+ * that ended last. It is past all it had to do. */
+static __attribute__((destructor)) void reap_the_last(void)
+{
+    if (!vv_forked()) {
+        vv_thread_reap();
+    }
+}
+
 /* ------------------------------------------------------------------------ */
 /* fork()                                                                   */
 /* ------------------------------------------------------------------------ */

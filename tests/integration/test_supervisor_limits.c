@@ -64,19 +64,21 @@ static int64_t best_time_of_children(uint32_t count)
     return best;
 }
 
-static void ten_thousand_children_take_ten_times_as_long_as_a_thousand(void)
+/* Forty times as many: linear is 40, quadratic 1600. Between them, with an order
+ * of magnitude for a machine that does other things as well. */
+static void ten_thousand_children_take_time_in_proportion(void)
 {
-    int64_t thousand;
+    int64_t few;
     int64_t ten_thousand;
 
     fake_be_quiet();
     (void)time_of_children(100);
-    thousand = best_time_of_children(1000);
+    few = best_time_of_children(250);
     ten_thousand = best_time_of_children(10000);
 
-    CU_ASSERT(thousand > 0);
+    CU_ASSERT(few > 0);
     CU_ASSERT(ten_thousand > 0);
-    CU_ASSERT(ten_thousand < 30 * thousand);
+    CU_ASSERT(ten_thousand < 400 * few);
 }
 
 static uint32_t count_entries(const char *folder)
@@ -224,7 +226,7 @@ static void a_restart_without_memory_is_tried_until_there_is_some(void)
 }
 
 SUITE_MAIN("supervisor_limits", set_up, NULL,
-           TEST(ten_thousand_children_take_ten_times_as_long_as_a_thousand),
+           TEST(ten_thousand_children_take_time_in_proportion),
            TEST(a_thousand_supervisors_leave_nothing),
            TEST(a_start_without_memory_says_so_and_leaves_nothing),
            TEST(calls_without_memory_say_so_and_change_nothing),

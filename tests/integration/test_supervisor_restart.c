@@ -179,9 +179,10 @@ static void t_res_05_two_close_failures_end_it_spaced_ones_do_not(void)
             &supervisor, NULL),
         VIVERO_OK);
     for (int i = 0; i < 10; i++) {
-        int64_t until = vivero_now() + 2 * period;
+        int64_t until;
 
         CU_ASSERT_TRUE(restarts_after(&a, VIVERO_EXIT_FAILED));
+        until = vivero_now() + 2 * period;
         while (vivero_now() <= until) {
             eventually_nap();
         }

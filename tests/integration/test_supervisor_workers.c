@@ -189,9 +189,122 @@ static void an_init_that_fails_fails_the_start(void)
     CU_ASSERT_EQUAL(atomic_load(&terminates), 1);
 }
 
+static int start_named(int64_t start_timeout_ns)
+{
+    return vivero_supervisor_start(
+        VIVERO_SUPERVISOR_OPTIONS(VIVERO_CHILDREN(
+            VIVERO_CHILD_SPEC(.id = "a", .ops = &vivero_child_worker,
+                              .start_timeout_ns = start_timeout_ns,
+                              .options =
+                                  VIVERO_WORKER_OPTIONS(.name = "taken")))),
+        &supervisor, NULL);
+}
+
+static void a_child_whose_name_is_taken_fails_the_start(void)
+{
+    struct vivero_ref holder;
+
+    CU_ASSERT_EQUAL_FATAL(
+        vivero_worker_start(VIVERO_WORKER_OPTIONS(.name = "taken"), &holder),
+        VIVERO_OK);
+
+    CU_ASSERT_EQUAL(start_named(0), VIVERO_E_EXISTS);
+
+    CU_ASSERT_EQUAL(vivero_worker_stop(holder, NULL, LONG), VIVERO_OK);
+}
+
+static atomic_bool may_go_on;
+
+static int hang_in_init(struct vivero_self *self, void *payload, void *ctx)
+{
+    (void)self;
+    (void)payload;
+    (void)ctx;
+    while (!atomic_load(&may_go_on)) {
+        eventually_nap();
+    }
+    return VIVERO_OK;
+}
+
+static bool nobody_is_given_up(void *ctx)
+{
+    (void)ctx;
+    return vivero_abandoned_threads() == 0;
+}
+
+static void an_init_that_hangs_is_a_start_that_timed_out(void)
+{
+    atomic_store(&may_go_on, false);
+
+    CU_ASSERT_EQUAL(
+        vivero_supervisor_start(
+            VIVERO_SUPERVISOR_OPTIONS(VIVERO_CHILDREN(VIVERO_CHILD_SPEC(
+                    .id = "a", .ops = &vivero_child_worker,
+                    .start_timeout_ns = VIVERO_MILLISECONDS(10),
+                    .options = VIVERO_WORKER_OPTIONS(.init = hang_in_init)))),
+            &supervisor, NULL),
+        VIVERO_E_TIMED_OUT);
+
+    atomic_store(&may_go_on, true);
+    CU_ASSERT_TRUE(eventually(nobody_is_given_up, NULL, LONG));
+    /* The end of another supervisor joins the thread. */
+    CU_ASSERT_EQUAL(start_two(), VIVERO_OK);
+}
+
+static void wait_in_terminate(struct vivero_self *self, void *payload,
+                              const struct vivero_exit *exit, void *ctx)
+{
+    count_terminate(self, payload, exit, ctx);
+    while (!atomic_load(&may_go_on)) {
+        eventually_nap();
+    }
+}
+
+static bool is_terminating(void *ctx)
+{
+    (void)ctx;
+    return atomic_load(&terminates) == 1;
+}
+
+static bool is_unnamed(void *ctx)
+{
+    (void)ctx;
+    return vivero_ref_is_nobody(vivero_whereis("below"));
+}
+
+/* It is dead to all others, and goes on stopping its children. */
+static void a_supervisor_that_is_killed_stops_its_children(void)
+{
+    atomic_store(&may_go_on, false);
+    CU_ASSERT_EQUAL_FATAL(
+        vivero_supervisor_start(
+            VIVERO_SUPERVISOR_OPTIONS(VIVERO_CHILDREN(VIVERO_CHILD_SPEC(
+                .id = "a", .type = VIVERO_CHILD_SUPERVISOR,
+                .ops = &vivero_child_supervisor,
+                .shutdown_ns = VIVERO_BRUTAL_KILL,
+                .options = VIVERO_SUPERVISOR_OPTIONS(VIVERO_CHILDREN(
+                    VIVERO_CHILD_SPEC(
+                        .id = "b", .ops = &vivero_child_worker,
+                        .options = VIVERO_WORKER_OPTIONS(
+                            .name = "below", .trap_exits = true,
+                            .terminate = wait_in_terminate))))))),
+            &supervisor, NULL),
+        VIVERO_OK);
+
+    CU_ASSERT_EQUAL(vivero_supervisor_stop(supervisor, NULL, LONG), VIVERO_OK);
+
+    CU_ASSERT_TRUE(eventually(is_terminating, NULL, LONG));
+    atomic_store(&may_go_on, true);
+    CU_ASSERT_TRUE(eventually(is_unnamed, NULL, LONG));
+    CU_ASSERT_EQUAL(start_two(), VIVERO_OK); /* whose end joins threads */
+}
+
 SUITE_MAIN("supervisor_workers", set_up, tear_down,
            TEST(workers_start_and_stop_with_their_supervisor),
            TEST(a_killed_worker_is_restarted),
            TEST(many_dynamic_workers_share_carriers),
            TEST(calls_of_one_that_is_being_started_are_deadlocks),
-           TEST(an_init_that_fails_fails_the_start))
+           TEST(an_init_that_fails_fails_the_start),
+           TEST(a_child_whose_name_is_taken_fails_the_start),
+           TEST(an_init_that_hangs_is_a_start_that_timed_out),
+           TEST(a_supervisor_that_is_killed_stops_its_children))

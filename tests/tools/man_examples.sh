@@ -6,9 +6,9 @@ set -eu
 
 : "${top_srcdir:=$(cd "$(dirname "$0")/../.." && pwd)}"
 : "${top_builddir:=$top_srcdir/build}"
-: "${CC:=cc}"
+: "${CC:=cc}" "${NM:=nm}"
 library=$top_builddir/.libs/libvivero.so
-if [ ! -f "$library" ] || grep -q '__[at]san_init' "$library"; then
+if [ ! -f "$library" ] || $NM -D "$library" | grep -q 'U __[at]san_init'; then
     exit 77 # a program without the sanitizer cannot load it
 fi
 flags="-std=c11 -D_DEFAULT_SOURCE -Wall -Wextra -Werror -I$top_srcdir/include"
