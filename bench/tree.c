@@ -14,10 +14,12 @@
 static struct vivero_ref start_supervisor(bool own_thread)
 {
     struct vivero_ref supervisor;
-    const struct vivero_child_spec *child = VIVERO_CHILD_SPEC(
-        .ops = &vivero_child_worker, .own_thread = own_thread,
-        .options = VIVERO_WORKER_OPTIONS(.payload_size = sizeof(long),
-                                         .stack_size = 65536));
+    const struct vivero_child_spec *child =
+        VIVERO_CHILD_SPEC(.ops = &vivero_child_worker, .own_thread = own_thread,
+                          .options =
+                              VIVERO_WORKER_OPTIONS(.payload_size =
+                                                        sizeof(long),
+                                                    .stack_size = 65536));
 
     if (vivero_supervisor_start(
             VIVERO_SUPERVISOR_OPTIONS(.strategy = VIVERO_DYNAMIC,
@@ -60,8 +62,7 @@ static void measure(int count, bool own_thread)
     bench_report("vivero", workload, "memory",
                  (double)(bench_resident() - resident) / count, "bytes");
     stopping = bench_now();
-    if (vivero_supervisor_stop(supervisor, NULL, VIVERO_FOREVER) !=
-        VIVERO_OK) {
+    if (vivero_supervisor_stop(supervisor, NULL, VIVERO_FOREVER) != VIVERO_OK) {
         bench_fail("tree: it did not stop");
     }
     bench_report("vivero", workload, "stop",

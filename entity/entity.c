@@ -391,7 +391,8 @@ static bool begin_end(struct vv_entity *entity, struct remains *remains)
     first = !vv_entity_is_ending_locked(entity);
     if (first) {
         entity->flags |= VV_ENTITY_ENDING;
-        wake = vv_inbox_rouse_locked(entity); /* its thread may not know of it */
+        wake =
+            vv_inbox_rouse_locked(entity); /* its thread may not know of it */
         *remains =
             (struct remains){entity->first, entity->requests, entity->verdict};
         entity->first = NULL;

@@ -53,14 +53,14 @@ struct vv_end_watch {
 };
 
 enum vv_entity_flag {
-    VV_ENTITY_TRAPS = 1,      /* exits are messages */
-    VV_ENTITY_OBEYS = 2,      /* its parent's exits end it all the same */
-    VV_ENTITY_DEAF = 4,       /* takes no messages: only signals and requests */
-    VV_ENTITY_SUSPENDED = 8,  /* messages stay in its inbox */
-    VV_ENTITY_POKED = 16,     /* look, though the inbox may be empty */
-    VV_ENTITY_TOLD = 32,      /* whether it came up has been said */
-    VV_ENTITY_ENDING = 64,    /* its end has begun: it is gone for all others */
-    VV_ENTITY_REPLACED = 128  /* its slot is its successor's */
+    VV_ENTITY_TRAPS = 1,     /* exits are messages */
+    VV_ENTITY_OBEYS = 2,     /* its parent's exits end it all the same */
+    VV_ENTITY_DEAF = 4,      /* takes no messages: only signals and requests */
+    VV_ENTITY_SUSPENDED = 8, /* messages stay in its inbox */
+    VV_ENTITY_POKED = 16,    /* look, though the inbox may be empty */
+    VV_ENTITY_TOLD = 32,     /* whether it came up has been said */
+    VV_ENTITY_ENDING = 64,   /* its end has begun: it is gone for all others */
+    VV_ENTITY_REPLACED = 128 /* its slot is its successor's */
 };
 
 struct vv_entity {
@@ -227,9 +227,9 @@ struct vv_request {
     _Atomic uint32_t word; /* 1: answered */
     int kind;              /* the receiver's own numbering */
     int result;
-    struct vivero_exit exit; /* when result is DOWN */
-    bool ends;               /* it asks for the end */
-    size_t size;             /* of the whole */
+    struct vivero_exit exit;                  /* when result is DOWN */
+    bool ends;                                /* it asks for the end */
+    size_t size;                              /* of the whole */
     void (*fini)(struct vv_request *request); /* NULL: nothing to undo */
 };
 

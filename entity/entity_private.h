@@ -11,8 +11,8 @@ enum vv_park_state { VV_AWAKE = 0, VV_LOOKING, VV_ASLEEP };
 /* What a reference names. Slots stay where they are for as long as the process
  * lives, so a stale reference finds one to be refused by. */
 struct vv_slot {
-    struct vv_mutex lock;     /* "the entity's lock" */
-    uint32_t index;           /* fixed */
+    struct vv_mutex lock; /* "the entity's lock" */
+    uint32_t index;       /* fixed */
     /* guarded by lock */
     uint32_t generation;
     struct vv_entity *entity; /* NULL: free, or only reserved */

@@ -6,12 +6,11 @@
  * woken, which is done without the lock; the slot stays. A tombstone is a call
  * whose caller gave up: its room is free at once, its place in the list when it
  * is passed. */
-#include "entity/entity.h"
-
 #include <vivero/error.h>
 #include <vivero/time.h>
 
 #include "base/check.h"
+#include "entity/entity.h"
 #include "entity/entity_private.h"
 #include "mailbox/here.h"
 #include "mailbox/spin.h"
@@ -90,7 +89,8 @@ static bool look_before_sleep(struct vv_entity *entity)
                 (entity->flags & VV_ENTITY_POKED) != 0;
     entity->flags &= ~(uint32_t)VV_ENTITY_POKED;
     /* relaxed: guarded by the lock until the next line of whoever wakes. */
-    atomic_store_explicit(&entity->slot->park, something ? VV_AWAKE : VV_LOOKING,
+    atomic_store_explicit(&entity->slot->park,
+                          something ? VV_AWAKE : VV_LOOKING,
                           memory_order_relaxed);
     vv_mutex_unlock(&entity->slot->lock);
     return something;
@@ -121,9 +121,9 @@ bool vv_entity_rest(struct vv_entity *entity, const struct vv_spin *spin,
     }
     /* sync(entity.park): after this a put wakes; a failed step has seen what
      * was put. */
-    if (!atomic_compare_exchange_strong_explicit(&slot->park, &looking, VV_ASLEEP,
-                                                 memory_order_acq_rel,
-                                                 memory_order_acquire)) {
+    if (!atomic_compare_exchange_strong_explicit(
+            &slot->park, &looking, VV_ASLEEP, memory_order_acq_rel,
+            memory_order_acquire)) {
         return true;
     }
     while (load_park(slot) == VV_ASLEEP) {
@@ -231,7 +231,7 @@ int vv_entity_wait_for_room(struct vv_entity *entity, int64_t deadline_ns)
 
 /* True: somebody waits for room and there is enough now to wake him. */
 bool vv_inbox_offer_room_locked(struct vv_slot *slot,
-                              const struct vv_entity *entity)
+                                const struct vv_entity *entity)
 {
     if (slot->room_waiters == 0 || (!vv_entity_is_ending_locked(entity) &&
                                     used_locked(entity) > entity->depth / 2)) {
@@ -258,7 +258,8 @@ void vv_inbox_give_credit(struct vv_credit *credit, enum vv_settled how)
     (void)how;
     vv_mutex_lock(&slot->lock);
     slot->tombstones++;
-    wake = slot->entity != NULL && vv_inbox_offer_room_locked(slot, slot->entity);
+    wake =
+        slot->entity != NULL && vv_inbox_offer_room_locked(slot, slot->entity);
     vv_mutex_unlock(&slot->lock);
     if (wake) {
         vv_unpark(&slot->room, VV_UNPARK_ALL);
@@ -394,7 +395,7 @@ vv_entity_take_if(struct vv_entity *entity,
 
 /* A message ends unhandled; its caller is told. */
 void vv_inbox_discard(struct vv_slot *slot, struct vv_envelope *envelope,
-                    int result, const struct vivero_exit *exit)
+                      int result, const struct vivero_exit *exit)
 {
     if (begin(slot, envelope) && envelope->kind == VV_ENVELOPE_OPERATION &&
         envelope->message.reply != NULL) {

@@ -17,8 +17,7 @@
 
 struct vv_request *vv_request_new(size_t size, int kind)
 {
-    struct vv_request *request =
-        vv_allocate(NULL, size, _Alignof(max_align_t));
+    struct vv_request *request = vv_allocate(NULL, size, _Alignof(max_align_t));
 
     if (request != NULL) {
         request->size = size;

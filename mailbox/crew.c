@@ -32,12 +32,12 @@
  * Rejected. A stack of sleepers (addressed wake-ups leave stale entries). One
  *           wake-up per message (two futex calls per message at saturation). */
 #include "mailbox/crew.h"
-#include "mailbox/here.h"
 
 #include <vivero/error.h>
 #include <vivero/time.h>
 
 #include "base/check.h"
+#include "mailbox/here.h"
 #include "os/cpu.h"
 #include "os/mutex.h"
 #include "os/park.h"

@@ -124,7 +124,8 @@ static void refill(struct vv_here *here)
 
 static bool add_chunk(void)
 {
-    struct vv_envelope_chunk *chunk = vv_allocate(NULL, sizeof(*chunk), VV_CACHELINE);
+    struct vv_envelope_chunk *chunk =
+        vv_allocate(NULL, sizeof(*chunk), VV_CACHELINE);
 
     if (chunk == NULL) {
         return false;

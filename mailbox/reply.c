@@ -89,7 +89,7 @@ void vv_reply_publish(struct vv_reply *reply)
 }
 
 void vv_reply_fill(struct vv_reply *reply, int result, const void *out,
-                 const struct vivero_exit *exit)
+                   const struct vivero_exit *exit)
 {
     reply->result = result;
     if (result == VIVERO_OK && out_size_of(reply) > 0) {

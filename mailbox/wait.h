@@ -21,8 +21,8 @@ struct vv_wait {
     struct vv_crew *crew;     /* NULL: a single worker */
     uint32_t index;           /* of the seat, or VV_ANY_SEAT */
     struct vv_waiter *single; /* kept by whoever waits for it */
-    struct vv_reply *reply;   /* NULL: nothing but that worker can end the wait */
-    uint32_t generation;      /* of reply; filled in by vv_wait_begin() */
+    struct vv_reply *reply; /* NULL: nothing but that worker can end the wait */
+    uint32_t generation;    /* of reply; filled in by vv_wait_begin() */
 };
 
 /* One worker, as far as this search knows it. Zeroed: present, not waiting.

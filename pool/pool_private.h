@@ -72,9 +72,9 @@ struct vv_pool {
     struct vv_policy policy; /* of all children */
     struct vv_loop supervisor;
     bool supervised; /* it was started */
-    bool drains;     /* as its option, and it may; it holds the faults' thread */
-    bool contains;   /* the same */
-    bool patient;    /* a close waits for as long as it takes */
+    bool drains;   /* as its option, and it may; it holds the faults' thread */
+    bool contains; /* the same */
+    bool patient;  /* a close waits for as long as it takes */
     /* atomic */
     _Atomic uint32_t phase;
     _Atomic uint32_t references; /* the handle's, and of abandoned threads */

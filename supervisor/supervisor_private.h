@@ -132,7 +132,8 @@ struct vv_supervisor {
     char *failed; /* the opener's place for an id; NULL: nobody waits */
     /* its thread only */
     bool up;
-    bool tells_up; /* whoever started it is told when this event is dealt with */
+    bool
+        tells_up; /* whoever started it is told when this event is dealt with */
     bool stopping; /* reason is settled */
     bool gave_up;
     struct vivero_exit reason; /* of its end */

@@ -60,7 +60,7 @@ void vv_carriers_wake_all_locked(struct vivero_carriers *carriers)
 /* ---- The ready queue ----------------------------------------------------------------- */
 
 void vv_carriers_push_locked(struct vivero_carriers *carriers,
-                              struct vv_single *single)
+                             struct vv_single *single)
 {
     single->next_ready = NULL;
     if (carriers->ready == NULL) {

@@ -50,7 +50,7 @@ struct vivero_carriers {
 /* ---- carriers.c ---- */
 
 void vv_carriers_push_locked(struct vivero_carriers *carriers,
-                       struct vv_single *single);
+                             struct vv_single *single);
 /* To look whether they are to leave. */
 void vv_carriers_wake_all_locked(struct vivero_carriers *carriers);
 /* Whether all workers have gone, and nobody will come. */

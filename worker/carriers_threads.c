@@ -141,7 +141,8 @@ static bool has_more_locked(struct vv_single *single)
 }
 
 /* Its slice is over: back into the queue, or to rest. */
-static void take_stage_back(struct vv_carrier *carrier, struct vv_single *single)
+static void take_stage_back(struct vv_carrier *carrier,
+                            struct vv_single *single)
 {
     struct vivero_carriers *carriers = carrier->carriers;
     int64_t due = vv_single_idle_deadline(single);
@@ -299,7 +300,8 @@ static void carry(struct vv_carrier *carrier)
 
 static struct vv_carrier *new_carrier(struct vivero_carriers *carriers)
 {
-    struct vv_carrier *carrier = vv_allocate(NULL, sizeof(*carrier), VV_CACHELINE);
+    struct vv_carrier *carrier =
+        vv_allocate(NULL, sizeof(*carrier), VV_CACHELINE);
 
     if (carrier != NULL) {
         carrier->carriers = carriers;

@@ -8,8 +8,9 @@
 
 /* What is posted when one has happened; bits of the word. */
 #define VV_FAULT_SIGNAL UINT32_C(0xff) /* of a family that drains: which one */
-#define VV_FAULT_CONTAIN UINT32_C(0x100) /* some family is to look for its own */
-#define VV_FAULT_QUIT UINT32_C(0x200)    /* nobody will post any more */
+#define VV_FAULT_CONTAIN                                                       \
+    UINT32_C(0x100)                   /* some family is to look for its own */
+#define VV_FAULT_QUIT UINT32_C(0x200) /* nobody will post any more */
 
 int vv_worker_fault_install(void);
 /* To be parked on: a fault is posted there. */

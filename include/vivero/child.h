@@ -11,12 +11,12 @@
 
 /* What a kind of child is given to start with. */
 struct vivero_child_start {
-    struct vivero_ref child;   /* names this incarnation, in all that follows */
-    const void *options;       /* the spec's, as copied */
-    const void *argument;      /* given to start_child; NULL: none */
+    struct vivero_ref child; /* names this incarnation, in all that follows */
+    const void *options;     /* the spec's, as copied */
+    const void *argument;    /* given to start_child; NULL: none */
     size_t argument_size;
-    void *shared;              /* open_shared's; NULL: none */
-    uint64_t incarnation;      /* 0 at first */
+    void *shared;         /* open_shared's; NULL: none */
+    uint64_t incarnation; /* 0 at first */
 };
 
 /* How a supervisor starts and ends one kind of child. All but copy and release
@@ -25,7 +25,7 @@ struct vivero_child_start {
  * vivero_child_started() and vivero_child_ended(). What is asked of a child that
  * has just ended is to be ignored. Static, as long as the supervisor lives. */
 struct vivero_child_ops {
-    size_t size; /* sizeof(struct vivero_child_ops) */
+    size_t size;      /* sizeof(struct vivero_child_ops) */
     const char *kind; /* for reports: "worker", "pool" */
     /* Returns 0: it is up; VIVERO_CHILD_STARTING: vivero_child_started() will
      * tell; VIVERO_IGNORE: there will be none, and that is fine; negative: it

@@ -20,22 +20,22 @@ enum vivero_exit_kind {
     VIVERO_EXIT_KILL,          /* only as a signal: cannot be trapped; what
                                   others see of it is KILLED */
     VIVERO_EXIT_NOBODY,        /* there was no such worker ("noproc") */
-    VIVERO_EXIT_TIMED_OUT,     /* its init took too long, or a wait of its own */
-    VIVERO_EXIT_BAD_VALUE,     /* a callback returned no known verdict */
-    VIVERO_EXIT_IGNORED,       /* its init wanted no worker */
-    VIVERO_EXIT_HUNG_CPU,      /* fenced: its handler computed for too long */
-    VIVERO_EXIT_HUNG_BLOCKED,  /* fenced: its handler waited for too long */
-    VIVERO_EXIT_FENCED,        /* what a fenced one sees of its own end */
-    VIVERO_EXIT_FAULT,         /* a signal of its own making; code: which */
-    VIVERO_EXIT_DRAINED        /* the process is being drained after a fault */
+    VIVERO_EXIT_TIMED_OUT,    /* its init took too long, or a wait of its own */
+    VIVERO_EXIT_BAD_VALUE,    /* a callback returned no known verdict */
+    VIVERO_EXIT_IGNORED,      /* its init wanted no worker */
+    VIVERO_EXIT_HUNG_CPU,     /* fenced: its handler computed for too long */
+    VIVERO_EXIT_HUNG_BLOCKED, /* fenced: its handler waited for too long */
+    VIVERO_EXIT_FENCED,       /* what a fenced one sees of its own end */
+    VIVERO_EXIT_FAULT,        /* a signal of its own making; code: which */
+    VIVERO_EXIT_DRAINED       /* the process is being drained after a fault */
 };
 
 #define VIVERO_EXIT_TEXT_MAX 56
 
 struct vivero_exit {
     enum vivero_exit_kind kind;
-    int code;                          /* the application's number */
-    char text[VIVERO_EXIT_TEXT_MAX];   /* ends in NUL, truncated if need be */
+    int code;                        /* the application's number */
+    char text[VIVERO_EXIT_TEXT_MAX]; /* ends in NUL, truncated if need be */
 };
 
 VIVERO_BEGIN

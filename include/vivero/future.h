@@ -77,9 +77,8 @@ vivero_future_wait_any(const struct vivero_future *futures, size_t count,
 
 /* The same, until each of them has its answer or was used up.
  * Returns 0; AGAIN; DEADLOCK as vivero_future_wait(); FORKED. */
-VIVERO_API int
-vivero_future_wait_all(const struct vivero_future *futures, size_t count,
-                       int64_t timeout_ns);
+VIVERO_API int vivero_future_wait_all(const struct vivero_future *futures,
+                                      size_t count, int64_t timeout_ns);
 
 /* Whether the answer is there, and was not used up. In a forked child: no. */
 VIVERO_API bool vivero_future_is_ready(struct vivero_future future);

@@ -18,13 +18,13 @@ struct vivero_allocator {
 /* What one object (a pool) holds. Bytes are counted as asked for, without the
  * allocator's own overhead; the arena fields come from jemalloc. */
 struct vivero_memory_stats {
-    uint64_t bytes;            /* held now */
-    uint64_t bytes_peak;       /* the most ever held */
-    uint64_t allocations;      /* calls of the allocator since open */
-    uint32_t arena;            /* jemalloc arena + 1; 0: no arena of its own */
+    uint64_t bytes;       /* held now */
+    uint64_t bytes_peak;  /* the most ever held */
+    uint64_t allocations; /* calls of the allocator since open */
+    uint32_t arena;       /* jemalloc arena + 1; 0: no arena of its own */
     uint32_t reserved;
-    uint64_t arena_allocated;  /* bytes in live allocations of that arena */
-    uint64_t arena_resident;   /* bytes of it backed by physical pages */
+    uint64_t arena_allocated; /* bytes in live allocations of that arena */
+    uint64_t arena_resident;  /* bytes of it backed by physical pages */
 };
 
 VIVERO_BEGIN

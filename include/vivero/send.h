@@ -36,12 +36,12 @@ struct vivero_send {
     struct vivero_completions *completions; /* of vivero_pool_call_async, which
                                        puts the call there when it is finished;
                                        NULL: nowhere. INVALID elsewhere */
-    void *tag;          /* comes back with that completion */
+    void *tag; /* comes back with that completion */
 };
 
-#define VIVERO_SEND(...)          \
-    (&(const struct vivero_send){ \
-        .size = sizeof(struct vivero_send), __VA_ARGS__})
+#define VIVERO_SEND(...)                                                       \
+    (&(const struct vivero_send){.size = sizeof(struct vivero_send),           \
+                                 __VA_ARGS__})
 
 VIVERO_BEGIN
 

@@ -50,10 +50,10 @@ struct vivero_worker_options {
                                        callback has come back */
     vivero_info_fn *on_info;
     vivero_continue_fn *on_continue;
-    void *ctx;               /* handed to all callbacks above */
-    const void *argument;    /* of this start, for vivero_argument(); copied */
+    void *ctx;            /* handed to all callbacks above */
+    const void *argument; /* of this start, for vivero_argument(); copied */
     size_t argument_size;
-    uint32_t mailbox_depth;  /* 0: 1024; at most 1048576 */
+    uint32_t mailbox_depth;     /* 0: 1024; at most 1048576 */
     enum vivero_full full_call; /* default WAIT */
     enum vivero_full full_cast; /* default REJECT */
     int64_t call_timeout_ns;    /* 0: five seconds */
@@ -61,8 +61,9 @@ struct vivero_worker_options {
     int64_t spin_ns;            /* as a pool's */
     bool trap_exits;
     bool quiet; /* an init that fails is not logged */
-    struct vivero_carriers *carriers; /* share these; NULL: a thread of its own */
-    size_t stack_size;                /* bytes; 0: 256 KiB */
+    struct vivero_carriers
+        *carriers;          /* share these; NULL: a thread of its own */
+    size_t stack_size;      /* bytes; 0: 256 KiB */
     int64_t hang_report_ns; /* a callback that runs so long is logged, once; 0:
                                ten seconds; VIVERO_NONE: never */
     int64_t deadline_ns;    /* of one callback, from its begin or its latest
@@ -72,8 +73,8 @@ struct vivero_worker_options {
     uint32_t reserved;
 };
 
-#define VIVERO_WORKER_OPTIONS(...)          \
-    (&(const struct vivero_worker_options){ \
+#define VIVERO_WORKER_OPTIONS(...)                                             \
+    (&(const struct vivero_worker_options){                                    \
         .size = sizeof(struct vivero_worker_options), __VA_ARGS__})
 
 VIVERO_BEGIN
@@ -209,7 +210,7 @@ vivero_entity_argument(const struct vivero_entity *entity);
 /* End for good with a reason, after terminate: `return vivero_stop(self, &why)`.
  * In a call the reply is sent after terminate has run. To leave the caller with
  * DOWN and the reason instead, return VIVERO_STOP_NO_REPLY after it. */
-#define vivero_stop(self_, reason_) \
+#define vivero_stop(self_, reason_)                                            \
     vivero_entity_stop((self_)->entity, (reason_))
 VIVERO_API VIVERO_MUST_USE int
 vivero_entity_stop(struct vivero_entity *entity,
@@ -220,14 +221,14 @@ VIVERO_NORETURN VIVERO_API void
 vivero_exit_with(const struct vivero_exit *reason);
 
 /* Have on_continue run after this callback, before any message. */
-#define vivero_continue(self_, tag_) \
+#define vivero_continue(self_, tag_)                                           \
     vivero_entity_continue((self_)->entity, (tag_))
 VIVERO_API void vivero_entity_continue(struct vivero_entity *entity,
                                        uint32_t tag);
 
 /* If no message at all comes within this time, on_info is told TIMEOUT, once.
  * Any message ends the wait; 0: if none waits already. */
-#define vivero_idle_timeout(self_, timeout_ns_) \
+#define vivero_idle_timeout(self_, timeout_ns_)                                \
     vivero_entity_idle_timeout((self_)->entity, (timeout_ns_))
 VIVERO_API void vivero_entity_idle_timeout(struct vivero_entity *entity,
                                            int64_t timeout_ns);

@@ -20,8 +20,8 @@ struct vivero_carriers_options {
     size_t stack_size;    /* bytes; 0: 256 KiB */
 };
 
-#define VIVERO_CARRIERS_OPTIONS(...)          \
-    (&(const struct vivero_carriers_options){ \
+#define VIVERO_CARRIERS_OPTIONS(...)                                           \
+    (&(const struct vivero_carriers_options){                                  \
         .size = sizeof(struct vivero_carriers_options), __VA_ARGS__})
 
 VIVERO_BEGIN

@@ -42,16 +42,16 @@ enum vivero_worker_state {
 struct vivero_worker_snapshot {
     uint32_t id;
     enum vivero_worker_state state;
-    uint32_t queued;        /* messages waiting in its mailbox */
+    uint32_t queued; /* messages waiting in its mailbox */
     uint32_t reserved;
-    int64_t oldest_age_ns;  /* of the first of them; 0: none. Good to 4 ms */
-    int64_t busy_for_ns;    /* in the running handler; 0: none. Good to 4 ms */
-    const char *operation;  /* name of the running one; NULL: none */
-    const char *payload;    /* print_payload's text; NULL: no printer, or the
+    int64_t oldest_age_ns; /* of the first of them; 0: none. Good to 4 ms */
+    int64_t busy_for_ns;   /* in the running handler; 0: none. Good to 4 ms */
+    const char *operation; /* name of the running one; NULL: none */
+    const char *payload;   /* print_payload's text; NULL: no printer, or the
                                worker was busy */
-    uint64_t handled;       /* handlers that returned */
-    uint64_t failed;        /* handlers that failed */
-    uint64_t stolen;        /* of both, taken from a sibling's mailbox */
+    uint64_t handled;      /* handlers that returned */
+    uint64_t failed;       /* handlers that failed */
+    uint64_t stolen;       /* of both, taken from a sibling's mailbox */
     uint64_t restarts;
     struct vivero_exit last_exit; /* of its latest incarnation that ended */
 };
@@ -80,7 +80,7 @@ vivero_entity_incarnation(const struct vivero_entity *entity);
 /* Replace the payload: the pool's destroy callback releases the old one, the
  * bytes of the new one are copied in. Use as `return vivero_replace(...)`.
  * Misuse: from outside this worker's handler. */
-#define vivero_replace(self_, payload_) \
+#define vivero_replace(self_, payload_)                                        \
     vivero_entity_replace((self_)->entity, (payload_))
 VIVERO_API VIVERO_MUST_USE int
 vivero_entity_replace(struct vivero_entity *entity, const void *payload);
@@ -88,7 +88,7 @@ vivero_entity_replace(struct vivero_entity *entity, const void *payload);
 /* End this incarnation with a reason: `return vivero_fail(self, 13, "why")`.
  * The caller of the message gets VIVERO_E_DOWN with the reason, the pool's
  * supervisor starts the worker anew. text is copied; NULL is "". */
-#define vivero_fail(self_, code_, text_) \
+#define vivero_fail(self_, code_, text_)                                       \
     vivero_entity_fail((self_)->entity, (code_), (text_))
 VIVERO_API VIVERO_MUST_USE int vivero_entity_fail(struct vivero_entity *entity,
                                                   int code, const char *text);
@@ -105,7 +105,7 @@ VIVERO_NORETURN VIVERO_API void vivero_exit(int code, const char *text);
  * whoever will answer, `return VIVERO_NO_REPLY`. Should the worker end before
  * the answer is given, the caller gets VIVERO_E_DOWN.
  * Errors: INVALID when the running message is a cast. */
-#define vivero_reply_later(self_, token_) \
+#define vivero_reply_later(self_, token_)                                      \
     vivero_entity_reply_later((self_)->entity, (token_))
 VIVERO_API VIVERO_MUST_USE int
 vivero_entity_reply_later(struct vivero_entity *entity,

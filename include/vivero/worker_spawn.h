@@ -21,8 +21,8 @@ struct vivero_spawn_options {
     size_t stack_size; /* bytes; 0: 256 KiB */
 };
 
-#define VIVERO_SPAWN_OPTIONS(...)          \
-    (&(const struct vivero_spawn_options){ \
+#define VIVERO_SPAWN_OPTIONS(...)                                              \
+    (&(const struct vivero_spawn_options){                                     \
         .size = sizeof(struct vivero_spawn_options), __VA_ARGS__})
 
 VIVERO_BEGIN

@@ -2,9 +2,10 @@
 /* A stranger's program, compiled as C and as C++ against the installed
  * library. Prints the version it runs with, which must be the one it was
  * compiled for. */
+#include <vivero/vivero.h>
+
 #include <stdio.h>
 #include <string.h>
-#include <vivero/vivero.h>
 
 int main(void)
 {

@@ -40,8 +40,8 @@ static bool has_grown_since(int64_t before)
 
 static struct vivero_pool *open_pool(void)
 {
-    return crew_open(VIVERO_POOL_OPTIONS(.workers = 2,
-                                         .restarts_max = VIVERO_UNLIMITED));
+    return crew_open(
+        VIVERO_POOL_OPTIONS(.workers = 2, .restarts_max = VIVERO_UNLIMITED));
 }
 
 /* How many of the calls were answered DOWN. */
@@ -110,9 +110,9 @@ static uint32_t fail_child(const char *name, uint32_t count)
 
 static void restarts_of_a_child_do_not_grow_the_process(void)
 {
-    const struct vivero_child_spec *spec = VIVERO_CHILD_SPEC(
-        .id = "phoenix", .ops = &vivero_child_worker,
-        .options = VIVERO_WORKER_OPTIONS(.name = "phoenix"));
+    const struct vivero_child_spec *spec =
+        VIVERO_CHILD_SPEC(.id = "phoenix", .ops = &vivero_child_worker,
+                          .options = VIVERO_WORKER_OPTIONS(.name = "phoenix"));
     struct vivero_ref supervisor;
     int64_t before;
 
@@ -128,8 +128,8 @@ static void restarts_of_a_child_do_not_grow_the_process(void)
     CU_ASSERT_EQUAL(fail_child("phoenix", CHILDREN_LOST), CHILDREN_LOST);
 
     CU_ASSERT_FALSE(has_grown_since(before));
-    CU_ASSERT_EQUAL(
-        vivero_supervisor_stop(supervisor, NULL, VIVERO_FOREVER), VIVERO_OK);
+    CU_ASSERT_EQUAL(vivero_supervisor_stop(supervisor, NULL, VIVERO_FOREVER),
+                    VIVERO_OK);
 }
 
 SUITE_MAIN("restart_memory", NULL, NULL,

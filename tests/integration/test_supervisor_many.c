@@ -17,9 +17,10 @@ static uint64_t answered;
 
 static int64_t begin(struct vivero_ref *supervisor)
 {
-    const struct vivero_child_spec *child = VIVERO_CHILD_SPEC(
-        .ops = &vivero_child_worker,
-        .options = VIVERO_WORKER_OPTIONS(.payload_size = sizeof(long)));
+    const struct vivero_child_spec *child =
+        VIVERO_CHILD_SPEC(.ops = &vivero_child_worker,
+                          .options = VIVERO_WORKER_OPTIONS(.payload_size =
+                                                               sizeof(long)));
 
     CU_ASSERT_EQUAL_FATAL(
         vivero_supervisor_start(
@@ -38,16 +39,16 @@ static int64_t time_of(uint32_t count)
     int64_t began = begin(&supervisor);
 
     for (uint32_t i = 0; i < count; i++) {
-        started += vivero_supervisor_start_child(
-                       supervisor, NULL, VIVERO_FOREVER, &child[i]) ==
-                   VIVERO_OK;
+        started +=
+            vivero_supervisor_start_child(supervisor, NULL, VIVERO_FOREVER,
+                                          &child[i]) == VIVERO_OK;
     }
     for (uint32_t i = 0; i < count; i++) {
         answered += vivero_worker_call(child[i], &crew_nothing, NULL, NULL,
                                        NULL) == VIVERO_OK;
     }
-    CU_ASSERT_EQUAL(
-        vivero_supervisor_stop(supervisor, NULL, VIVERO_FOREVER), VIVERO_OK);
+    CU_ASSERT_EQUAL(vivero_supervisor_stop(supervisor, NULL, VIVERO_FOREVER),
+                    VIVERO_OK);
     return vivero_now() - began;
 }
 
@@ -80,37 +81,37 @@ static void they_share_two_threads(void)
     uint32_t before;
 
     (void)begin(&supervisor);
-    CU_ASSERT_EQUAL(vivero_supervisor_start_child(supervisor, NULL,
-                                                  VIVERO_FOREVER, &child),
-                    VIVERO_OK);
+    CU_ASSERT_EQUAL(
+        vivero_supervisor_start_child(supervisor, NULL, VIVERO_FOREVER, &child),
+        VIVERO_OK);
     before = crew_threads();
     for (int i = 0; i < 1000; i++) {
-        CU_ASSERT_EQUAL(vivero_supervisor_start_child(
-                            supervisor, NULL, VIVERO_FOREVER, &child),
+        CU_ASSERT_EQUAL(vivero_supervisor_start_child(supervisor, NULL,
+                                                      VIVERO_FOREVER, &child),
                         VIVERO_OK);
     }
     CU_ASSERT(crew_threads() <= before + 1); /* the second one may be late */
-    CU_ASSERT_EQUAL(
-        vivero_supervisor_stop(supervisor, NULL, VIVERO_FOREVER), VIVERO_OK);
+    CU_ASSERT_EQUAL(vivero_supervisor_stop(supervisor, NULL, VIVERO_FOREVER),
+                    VIVERO_OK);
 }
 
 static void one_with_a_thread_of_its_own_has_it(void)
 {
-    const struct vivero_child_spec *child = VIVERO_CHILD_SPEC(
-        .ops = &vivero_child_worker, .own_thread = true,
-        .options = VIVERO_WORKER_OPTIONS(.label = "hermit"));
+    const struct vivero_child_spec *child =
+        VIVERO_CHILD_SPEC(.ops = &vivero_child_worker, .own_thread = true,
+                          .options = VIVERO_WORKER_OPTIONS(.label = "hermit"));
     struct vivero_ref supervisor;
     struct vivero_ref ref;
 
     (void)begin(&supervisor);
-    CU_ASSERT_EQUAL(vivero_supervisor_start_child(supervisor, child,
-                                                  VIVERO_FOREVER, &ref),
-                    VIVERO_OK);
+    CU_ASSERT_EQUAL(
+        vivero_supervisor_start_child(supervisor, child, VIVERO_FOREVER, &ref),
+        VIVERO_OK);
     CU_ASSERT_EQUAL(vivero_worker_call(ref, &crew_nothing, NULL, NULL, NULL),
                     VIVERO_OK);
     CU_ASSERT_EQUAL(crew_threads_named("hermit"), 1);
-    CU_ASSERT_EQUAL(
-        vivero_supervisor_stop(supervisor, NULL, VIVERO_FOREVER), VIVERO_OK);
+    CU_ASSERT_EQUAL(vivero_supervisor_stop(supervisor, NULL, VIVERO_FOREVER),
+                    VIVERO_OK);
 }
 
 SUITE_MAIN("supervisor_many", NULL, NULL,

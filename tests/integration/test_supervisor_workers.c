@@ -279,15 +279,15 @@ static void a_supervisor_that_is_killed_stops_its_children(void)
     CU_ASSERT_EQUAL_FATAL(
         vivero_supervisor_start(
             VIVERO_SUPERVISOR_OPTIONS(VIVERO_CHILDREN(VIVERO_CHILD_SPEC(
-                .id = "a", .type = VIVERO_CHILD_SUPERVISOR,
-                .ops = &vivero_child_supervisor,
-                .shutdown_ns = VIVERO_BRUTAL_KILL,
-                .options = VIVERO_SUPERVISOR_OPTIONS(VIVERO_CHILDREN(
-                    VIVERO_CHILD_SPEC(
-                        .id = "b", .ops = &vivero_child_worker,
-                        .options = VIVERO_WORKER_OPTIONS(
-                            .name = "below", .trap_exits = true,
-                            .terminate = wait_in_terminate))))))),
+                    .id = "a", .type = VIVERO_CHILD_SUPERVISOR,
+                    .ops = &vivero_child_supervisor,
+                    .shutdown_ns = VIVERO_BRUTAL_KILL,
+                    .options = VIVERO_SUPERVISOR_OPTIONS(
+                        VIVERO_CHILDREN(VIVERO_CHILD_SPEC(
+                                .id = "b", .ops = &vivero_child_worker,
+                                .options = VIVERO_WORKER_OPTIONS(
+                                        .name = "below", .trap_exits = true,
+                                        .terminate = wait_in_terminate))))))),
             &supervisor, NULL),
         VIVERO_OK);
 

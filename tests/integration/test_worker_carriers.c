@@ -2,8 +2,8 @@
 /* Workers on shared threads behave like those on their own. */
 #include <vivero/vivero.h>
 
-#include "tests/lib/solo.h"
 #include "tests/lib/eventually.h"
+#include "tests/lib/solo.h"
 #include "tests/lib/suite.h"
 
 #define MANY 10000

@@ -37,8 +37,8 @@ static int stand_at_gate(struct vivero_self *self, const void *in, void *out)
                        count_defer, NULL);
     gate_pass(&gate);
     zombie_should_stop = vivero_should_stop(self);
-    told_by_zombie = vivero_worker_cast(
-        vivero_current(), &crew_nothing, NULL, NULL);
+    told_by_zombie =
+        vivero_worker_cast(vivero_current(), &crew_nothing, NULL, NULL);
     return VIVERO_OK;
 }
 
@@ -65,8 +65,8 @@ static int until_asked(struct vivero_self *self, const void *in, void *out)
     return VIVERO_OK;
 }
 
-static const struct vivero_operation stand_operation = {
-    .name = "stand", .run = stand_at_gate};
+static const struct vivero_operation stand_operation = {.name = "stand",
+                                                        .run = stand_at_gate};
 static const struct vivero_operation alive_operation = {.name = "alive",
                                                         .run = stay_alive};
 static const struct vivero_operation asked_operation = {.name = "asked",
@@ -181,8 +181,9 @@ static void t_x_02_one_on_shared_carriers_is_given_up_with_its_carrier(void)
 
     hang_and_be_given_up(carriers);
 
-    CU_ASSERT_EQUAL(vivero_worker_call(sibling, &crew_nothing, NULL, NULL, NULL),
-                    VIVERO_OK);
+    CU_ASSERT_EQUAL(
+        vivero_worker_call(sibling, &crew_nothing, NULL, NULL, NULL),
+        VIVERO_OK);
     CU_ASSERT_EQUAL(vivero_worker_stop(sibling, NULL, CREW_PATIENCE),
                     VIVERO_OK);
 }
@@ -249,8 +250,8 @@ static void should_stop_tells_of_an_exit_signal(void)
     struct vivero_monitor monitor;
     const struct vivero_info *info;
 
-    CU_ASSERT_EQUAL_FATAL(
-        vivero_worker_start_monitor(NULL, &ref, &monitor), VIVERO_OK);
+    CU_ASSERT_EQUAL_FATAL(vivero_worker_start_monitor(NULL, &ref, &monitor),
+                          VIVERO_OK);
     (void)vivero_worker_cast(ref, &asked_operation, NULL, NULL);
     CU_ASSERT(gate_await(&gate, 1));
     gate_open(&gate);

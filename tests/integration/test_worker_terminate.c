@@ -295,9 +295,9 @@ static void leaving_the_thread_in_terminate_ends_it_all_the_same(void)
         vivero_carriers_open(VIVERO_CARRIERS_OPTIONS(.threads = 1), &carriers),
         VIVERO_OK);
     for (int i = 0; i < 2; i++) {
-        struct vivero_ref ref = solo_start(
-            SOLO_OPTIONS(.ctx = &witness, .terminate = leaves,
-                         .carriers = i == 0 ? NULL : carriers));
+        struct vivero_ref ref =
+            solo_start(SOLO_OPTIONS(.ctx = &witness, .terminate = leaves,
+                                    .carriers = i == 0 ? NULL : carriers));
 
         CU_ASSERT_EQUAL(vivero_worker_stop(ref, NULL, CREW_PATIENCE),
                         VIVERO_E_DOWN);

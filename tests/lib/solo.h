@@ -6,8 +6,8 @@
  * Witnesses that write down what callbacks see, operations that have a worker
  * do something on its own thread, threads that call. Nothing here asserts. */
 
-#include <vivero/worker_carriers.h>
 #include <vivero/worker.h>
+#include <vivero/worker_carriers.h>
 #include <vivero/worker_spawn.h>
 
 #include "tests/lib/crew.h"

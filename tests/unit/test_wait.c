@@ -64,10 +64,9 @@ static void tear_down(void)
 static bool call_with(struct vv_seat *from, uint32_t crew, uint32_t index,
                       struct vv_reply *reply)
 {
-    return vv_wait_begin(&from->waiter,
-                         &(struct vv_wait){.crew = &crews[crew],
-                                           .index = index,
-                                           .reply = reply});
+    return vv_wait_begin(&from->waiter, &(struct vv_wait){.crew = &crews[crew],
+                                                          .index = index,
+                                                          .reply = reply});
 }
 
 static bool call(struct vv_seat *from, uint32_t crew, uint32_t index)
