@@ -10,6 +10,7 @@ worker_libworker_la_SOURCES = \
 	%D%/fault.c %D%/fault.h \
 	%D%/fence.c \
 	%D%/owner.c \
+	%D%/handler.c \
 	%D%/retry.c \
 	%D%/ticket.h \
 	%D%/watchdog.c %D%/watchdog.h \
