@@ -231,7 +231,9 @@ TESTS += $(test_programs)
 endif
 TESTS += $(test_scripts)
 
-EXTRA_DIST += %D%/module.mk %D%/unit/decide_kit.h $(test_scripts) $(farm_scripts) \
+EXTRA_DIST += %D%/unit/decide_kit.h %D%/unit/pair.h %D%/integration/hang_kit.h \
+	%D%/integration/shared_carriers.h %D%/integration/worker_ends.h
+EXTRA_DIST += %D%/module.mk $(test_scripts) $(farm_scripts) \
 	%D%/install/CMakeLists.txt %D%/install/consumer.c
 
 TEST_EXTENSIONS = .sh .expected
