@@ -125,23 +125,27 @@ static void turn(struct vv_decide *decide, struct vv_child *child,
     VV_ASSERT(!vv_decide_is_busy(decide));
     if (child->phase == VV_CHILD_FALLEN) {
         vv_decide_fell(decide, child, now_ns);
-    } else if (child->phase == VV_CHILD_WAITING && !child->due.is_set) {
+    } else if (child->phase == VV_CHILD_WAITING &&
+               !vv_heap_has(&decide->dues, &child->due)) {
         vv_decide_restart(decide, child, now_ns);
     }
 }
 
 /* The heap's nodes are in the children. */
-static struct vv_child *child_of(struct vv_due *due)
+static struct vv_child *child_of(struct vv_heap_node *due)
 {
     return (struct vv_child *)((char *)due - offsetof(struct vv_child, due));
 }
 
 static void tick(struct vv_decide *decide, int64_t now_ns)
 {
-    while (decide->dues.root != NULL && decide->dues.root->at_ns <= now_ns) {
-        struct vv_child *child = child_of(decide->dues.root);
+    struct vv_heap_node *due;
 
-        vv_due_clear(&decide->dues, &child->due);
+    while ((due = vv_heap_first(&decide->dues)) != NULL &&
+           due->due_ns <= now_ns) {
+        struct vv_child *child = child_of(due);
+
+        vv_heap_remove(&decide->dues, due);
         if (child->phase == VV_CHILD_WAITING) {
             vv_decide_later(decide, child);
         } else {

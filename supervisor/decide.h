@@ -10,7 +10,7 @@
 
 #include "base/memory.h"
 #include "supervisor/budget.h"
-#include "supervisor/due.h"
+#include "timer/heap.h"
 
 #include <stdbool.h>
 #include <stdint.h>
@@ -62,7 +62,7 @@ struct vv_child {
     struct vv_child *next_to_do; /* among those with actions to take */
     const struct vv_policy *policy;
     struct vv_budget *own; /* NULL: the supervisor's counts */
-    struct vv_due due;
+    struct vv_heap_node due;
     int64_t started_ns;
     enum vv_child_phase phase;
     enum vivero_exit_kind ended_as;
@@ -149,7 +149,7 @@ struct vv_decide {
     struct vv_child *tail;
     struct vv_child *to_do_head;
     struct vv_child *to_do_tail;
-    struct vv_due_heap dues;
+    struct vv_heap dues;
     struct vv_budget shared;
     uint64_t random;
     uint32_t counts[VV_CHILD_PHASE_COUNT];

@@ -74,7 +74,9 @@ void vv_decide_detach(struct vv_decide *decide, struct vv_child *child)
 void vv_decide_set_phase(struct vv_decide *decide, struct vv_child *child,
                          enum vv_child_phase phase)
 {
-    vv_due_clear(&decide->dues, &child->due);
+    if (vv_heap_has(&decide->dues, &child->due)) {
+        vv_heap_remove(&decide->dues, &child->due);
+    }
     if (child->policy->significant) {
         decide->significant -= child->phase != VV_CHILD_STOPPED;
         decide->significant += phase != VV_CHILD_STOPPED;
@@ -88,7 +90,7 @@ void vv_decide_set_due(struct vv_decide *decide, struct vv_child *child,
                        int64_t now_ns, int64_t delay_ns)
 {
     if (delay_ns < VIVERO_FOREVER - now_ns) {
-        vv_due_set(&decide->dues, &child->due, now_ns + delay_ns);
+        vv_heap_insert(&decide->dues, &child->due, now_ns + delay_ns);
     }
 }
 
@@ -152,8 +154,9 @@ bool vv_decide_take(struct vv_decide *decide, struct vv_action *action)
 
 int64_t vv_decide_due(const struct vv_decide *decide)
 {
-    return decide->dues.root != NULL ? decide->dues.root->at_ns
-                                     : VIVERO_FOREVER;
+    const struct vv_heap_node *due = vv_heap_first(&decide->dues);
+
+    return due != NULL ? due->due_ns : VIVERO_FOREVER;
 }
 
 bool vv_decide_is_leaving(const struct vv_decide *decide)

@@ -13,7 +13,6 @@ supervisor_libsupervisor_la_SOURCES = \
 	%D%/decide_child.c \
 	%D%/decide_group.c \
 	%D%/decide_state.c \
-	%D%/due.c %D%/due.h \
 	%D%/inbox.c \
 	%D%/info.c \
 	%D%/loop.c %D%/loop.h \

@@ -18,7 +18,6 @@ test_programs = \
 	tests/unit/test_decide_rows \
 	tests/unit/test_decide_trees \
 	tests/unit/test_decide_walk \
-	tests/unit/test_due \
 	tests/unit/test_fence \
 	tests/unit/test_future \
 	tests/unit/test_future_race \
@@ -142,7 +141,6 @@ tests_unit_test_decide_table_LDADD = $(test_lib) $(supervisor_libs) $(test_libs)
 tests_unit_test_decide_walk_LDADD = $(test_lib) $(supervisor_libs) $(test_libs)
 tests_unit_test_decide_rows_LDADD = $(test_lib) $(supervisor_libs) $(test_libs)
 tests_unit_test_decide_trees_LDADD = $(test_lib) $(supervisor_libs) $(test_libs)
-tests_unit_test_due_LDADD = $(test_lib) $(supervisor_libs) $(test_libs)
 tests_unit_test_fence_LDADD = $(test_lib) $(worker_libs) $(test_libs)
 tests_unit_test_completions_LDADD = $(test_lib) $(mailbox_libs) $(test_libs)
 tests_unit_test_future_LDADD = $(test_lib) $(mailbox_libs) $(test_libs)

@@ -185,7 +185,8 @@ VIVERO_API int vivero_worker_replace_state(struct vivero_ref ref,
 
 /* What can be seen of it from outside, without its help. */
 struct vivero_worker_info {
-    struct vivero_worker_snapshot worker; /* payload is always NULL, id 0 */
+    struct vivero_worker_snapshot worker; /* payload is always NULL, id and
+                                             oldest_age_ns 0 */
     char name[64];                        /* "" without one */
     char label[64];
     uint32_t links;

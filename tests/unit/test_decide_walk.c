@@ -347,7 +347,8 @@ static void check_rest(void)
         case VV_CHILD_WAITING:
             check(life == ABSENT || life == WAITS_FOR_A_WORD,
                   "WAITING, and yet alive");
-            check(children[i].child.due.is_set, "WAITING, and never due");
+            check(vv_heap_has(&decide.dues, &children[i].child.due),
+                  "WAITING, and never due");
             break;
         case VV_CHILD_STARTING:
         case VV_CHILD_FALLEN:
